@@ -1,0 +1,1 @@
+"""Classifiers with about five readable units per class, by changing the optimizer."""
