@@ -1,1 +1,16 @@
 """Classifiers with about five readable units per class, by changing the optimizer."""
+
+from interpretable_sgd.batches import PoissonBatchSampler
+from interpretable_sgd.guarantees import Guarantee
+from interpretable_sgd.optimizer import InterpretableSGD
+from interpretable_sgd.scheduler import BlockSizeScheduler
+from interpretable_sgd.units import RoutedUnits
+
+__all__ = [
+    "BlockSizeScheduler",
+    "Guarantee",
+    "InterpretableSGD",
+    "PoissonBatchSampler",
+    "RoutedUnits",
+]
+__version__ = "0.1.0"

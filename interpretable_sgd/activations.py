@@ -14,7 +14,7 @@ and copies and pickles of a tapped layer are plain.
 import functools
 import itertools
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ from interpretable_sgd.gradients import Layer
 _FORWARDS = [plain.forward for plain in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)]
 _clock = itertools.count(1)
 
+Announce = Callable[[Tensor, Layer], None]
 Reduce = Callable[[Layer, Tensor, Tensor, Tensor], tuple[Tensor, Tensor | None]]
 """(layer, input, output, output gradient) -> (statistic, weight gradient or None for autograd's).
 
@@ -41,23 +42,32 @@ class Tap:
 
     Args:
         parameter: the weight that the tapped layers share.
-        announce: called at the first input, with the layer and whether the input is signed.
+        name: of the first of them, in the model that ran.
+        announce: called with the parameter and the layer when one of them first runs.
+
+    Attributes:
+        last_call: when a layer last ran, in the order of all calls; 0 for never.
+        signed: whether its first input had a negative entry.
     """
 
-    def __init__(
-        self, parameter: nn.Parameter, announce: Callable[[nn.Parameter, Layer, bool], None]
-    ) -> None:
-        self.parameter = parameter
+    def __init__(self, parameter: Tensor, name: str, announce: Announce) -> None:
+        self.parameter, self.name = parameter, name
         self.last_call = 0
-        self._announce: Callable[[nn.Parameter, Layer, bool], None] | None = announce
+        self.signed = False
+        self._announce: Announce | None = announce
         self._probe: Tensor | None = None
         self._reduce: Reduce | None = None
         self._replaces_gradient = False
         self._keeps_output = False
 
     def settle(self) -> None:
-        """The layer is known: note no more calls."""
+        """What is routed is known: note no more calls."""
         self._announce = None
+
+    def restart(self, announce: Announce) -> None:
+        """As new, except that the layers stay tapped."""
+        self.last_call, self._announce = 0, announce
+        self._probe = self._reduce = None
 
     def connect(
         self, shape: torch.Size, reduce: Reduce, *, replaces_gradient: bool, keeps_output: bool
@@ -105,9 +115,10 @@ class Tap:
     @torch.compiler.disable
     def note(self, layer: Layer, input: Tensor) -> None:
         """Remember that the layer runs now, and announce its first input."""
-        if not self.last_call and self._announce is not None:
-            self._announce(self.parameter, layer, bool((input < 0).any()))
-        self.last_call = next(_clock)
+        first, self.last_call = not self.last_call, next(_clock)
+        if first and self._announce is not None:
+            self.signed = bool((input < 0).any())
+            self._announce(self.parameter, layer)
 
 
 class _Tapped(torch.autograd.Function):
@@ -207,22 +218,22 @@ class Taps:
     def __init__(
         self,
         choose: Callable[[str, Layer], bool],
-        announce: Callable[[nn.Parameter, Layer, bool], None],
+        announce: Announce,
     ) -> None:
         self._choose, self._announce = choose, announce
         self._layers: weakref.WeakKeyDictionary[Layer, Tap] = weakref.WeakKeyDictionary()
         self._seen: weakref.WeakSet[nn.Module] = weakref.WeakSet()
-        self._taps: dict[nn.Parameter, Tap] = {}
+        self._taps: dict[Tensor, Tap] = {}
         self._handles: list[RemovableHandle] = []
         self._late: nn.Module | None = None
 
-    def __getitem__(self, parameter: nn.Parameter) -> Tap:
+    def __getitem__(self, parameter: Tensor) -> Tap:
         return self._taps[parameter]
 
-    def __contains__(self, parameter: nn.Parameter) -> bool:
+    def __contains__(self, parameter: Tensor) -> bool:
         return parameter in self._taps
 
-    def layers(self, parameter: nn.Parameter) -> list[Layer]:
+    def layers(self, parameter: Tensor) -> list[Layer]:
         """The layers found to own a parameter."""
         tap = self._taps.get(parameter)
         return [layer for layer, owned in self._layers.items() if owned is tap]
@@ -233,16 +244,43 @@ class Taps:
         for name, layer in owners(model):
             if self._choose(name, layer):
                 weight = layer.weight
-                tap = self._taps.setdefault(weight, Tap(weight, self._announce))
+                tap = self._taps.setdefault(
+                    weight, Tap(weight, name or type(layer).__name__, self._announce)
+                )
                 attach(layer, tap)
                 self._layers[layer] = tap
 
-    def release(self, parameter: nn.Parameter) -> None:
+    def release(self, parameter: Tensor) -> None:
         """Make the layers of one parameter plain again."""
         for layer in self.layers(parameter):
             detach(layer)
             del self._layers[layer]
         self._taps.pop(parameter, None)
+
+    def keep(self, routed: Collection[Tensor]) -> list[Tensor]:
+        """What is routed is known: tap nothing else and look no further.
+
+        Returns:
+            The parameters whose layers have become plain again.
+        """
+        self.stop_watching()
+        dropped = [parameter for parameter in self._taps if parameter not in set(routed)]
+        for parameter in dropped:
+            self.release(parameter)
+        for tap in self._taps.values():
+            tap.settle()
+        return dropped
+
+    def forget(self) -> None:
+        """Drop the statistics that wait to be taken."""
+        for tap in self._taps.values():
+            tap.take()
+
+    def restart(self) -> None:
+        """Find the layers anew, after what is routed has changed."""
+        for tap in self._taps.values():
+            tap.restart(self._announce)
+        self.watch()
 
     def close(self) -> None:
         """Make every layer plain again and remove all hooks."""
@@ -252,11 +290,17 @@ class Taps:
 
     def watch(self) -> None:
         """Visit each model just before it first runs, until `stop_watching`."""
+        self._seen = weakref.WeakSet()
         if not self._handles:
             self._handles = [
                 register_module_forward_pre_hook(self._before),
                 register_module_forward_hook(self._after),
             ]
+
+    @property
+    def watching(self) -> bool:
+        """Whether the global hooks are set."""
+        return bool(self._handles)
 
     def stop_watching(self) -> None:
         """Remove the global hooks."""

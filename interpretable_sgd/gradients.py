@@ -27,8 +27,10 @@ def weight_gradient(layer: Layer, input: Tensor, output_gradient: Tensor) -> Ten
         Shape of `layer.weight`.
     """
     if isinstance(layer, nn.Linear):
-        return output_gradient.flatten(0, -2).T @ input.flatten(0, -2) if input.dim() > 1 else (
-            output_gradient.outer(input)
+        return (
+            output_gradient.flatten(0, -2).T @ input.flatten(0, -2)
+            if input.dim() > 1
+            else (output_gradient.outer(input))
         )
     input, output_gradient = _batched(layer, input), _batched(layer, output_gradient)
     input, padding = _padded(layer, input)
@@ -93,7 +95,9 @@ def _batched(layer: nn.Module, tensor: Tensor) -> Tensor:
     return tensor if tensor.dim() == spatial + 2 else tensor[None]
 
 
-def _padded(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, input: Tensor) -> tuple[Tensor, Sequence[int]]:
+def _padded(
+    layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, input: Tensor
+) -> tuple[Tensor, Sequence[int]]:
     """Input and the zero padding left to do: other paddings, and 'same', are done here."""
     if layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
         return input, layer.padding

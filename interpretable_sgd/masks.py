@@ -52,7 +52,9 @@ class Rule:
 
     def probability(self, responsibility: Tensor) -> Tensor:
         """pi with the floor, (..., O, M)."""
-        return explore(responsibility, self.floor, self.block_size) if self.floor else responsibility
+        return (
+            explore(responsibility, self.floor, self.block_size) if self.floor else responsibility
+        )
 
     def select(self, probability: Tensor, key: int) -> Tensor:
         """One mask for the whole batch, boolean, (O, M)."""
@@ -154,7 +156,9 @@ def _unit(rule: Rule, key: int, weight: Tensor, x: Tensor, h: Tensor) -> tuple[T
     h x^2 is a product, so its literal probabilities are too; water-filling a row cancels h_ic.
     """
     if x.shape[1] > 1 or x.shape[-1] > 1:
-        raise ValueError("draw='unit' needs Linear layers on (batch, features): h x^2 is summed over positions")
+        raise ValueError(
+            "draw='unit' needs Linear layers on (batch, features): h x^2 is summed over positions"
+        )
     squares, h = x.square().flatten(1)[:, None], h.flatten(1)[:, None]
     if rule.probabilities == "paper":
         pi_u, pi_v = literal(h, rule.sparsity), literal(squares, rule.sparsity)

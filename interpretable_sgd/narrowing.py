@@ -3,7 +3,6 @@
 Units form before they are selected; a narrow block from the first step freezes an early choice.
 """
 
-
 import torch
 from torch import Tensor
 

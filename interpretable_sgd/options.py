@@ -9,6 +9,23 @@ MASKS = ("shared", "shared-current", "per-sample")
 DRAWS = ("independent", "systematic", "unit")
 CORRECTIONS = ("none", "unbiased")
 PROBABILITIES = ("waterfill", "paper")
+KEYWORDS = ("head", "all", "none")
+KEYS = (
+    "block_size",
+    "sparsity",
+    "layers",
+    "lipschitz",
+    "mask",
+    "draw",
+    "correction",
+    "probabilities",
+    "floor",
+    "shrink",
+    "horizon",
+    "narrowing",
+    "memory",
+    "seed",
+)
 SPARSITY, FLOOR, SHRINK, HORIZON = 0.5, 0.05, 20.0, 300
 
 
@@ -82,4 +99,6 @@ def _check_modes(group: dict[str, Any]) -> None:
         )
     if group["correction"] == "unbiased" and group["probabilities"] == "waterfill":
         if group["floor"] == 0:
-            raise ValueError("correction='unbiased' divides by probabilities: floor must be above 0, got 0")
+            raise ValueError(
+                "correction='unbiased' divides by probabilities: floor must be above 0, got 0"
+            )

@@ -7,10 +7,10 @@ from typing import TypeAlias
 from torch import nn
 
 from interpretable_sgd.gradients import Layer
+from interpretable_sgd.options import KEYWORDS
 
 Predicate: TypeAlias = Callable[[str, nn.Module], bool]
 Layers: TypeAlias = str | nn.Module | Predicate | Iterable[str] | Iterable[nn.Module]
-KEYWORDS = ("head", "all", "none")
 
 
 class Selection:

@@ -11,7 +11,7 @@ The state of a routed parameter, all of it in the checkpoint:
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +19,9 @@ from torch import Tensor
 
 from interpretable_sgd.masks import Rule, constants
 from interpretable_sgd.narrowing import narrowed, progress
+from interpretable_sgd.options import HORIZON
 
+KEYS = ("moments", "selected", "routed_steps", "peak_lr")
 State = dict[str, Any]
 Group = Mapping[str, Any]
 
@@ -31,7 +33,7 @@ class Update(NamedTuple):
     shrink: Tensor | None
 
 
-def blank(shape: torch.Size, like: Tensor) -> State:
+def blank(shape: Sequence[int], like: Tensor) -> State:
     """The state of a parameter that has seen no step.
 
     Args:
@@ -109,7 +111,9 @@ def shared(weight: Tensor, gradient: Tensor, state: State, group: Group, key: in
     return Update(direction, amount.to(weight).view_as(weight))
 
 
-def per_sample(weight: Tensor, gradient: Tensor, sums: Tensor, state: State, group: Group) -> Update:
+def per_sample(
+    weight: Tensor, gradient: Tensor, sums: Tensor, state: State, group: Group
+) -> Update:
     """Masks acted in backward; weight decay is masked by the mean mask, as each sample's would be.
 
     Args:
@@ -134,8 +138,9 @@ def shrink_amount(state: State, group: Group) -> float:
 
     A connection starts at about 1 / sqrt(M): at full strength it is empty after H / shrink steps,
     whatever the width, the learning rate and the length of training. It stops with learning.
+    H is at least the default horizon, so that no step can empty a row.
     """
     fan_in = state["selected"].shape[-1]
     pace = float(group["lr"]) / state["peak_lr"] if state["peak_lr"] else 0.0
-    horizon = max(1, group["horizon"])
+    horizon = max(HORIZON, group["horizon"])
     return float(group["shrink"] * narrowness(state, group) * pace / (math.sqrt(fan_in) * horizon))

@@ -1,6 +1,6 @@
 """Which convergence theorem covers a configuration of InterpretableSGD."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,10 @@ class Guarantee:
     def __str__(self) -> str:
         if self.theorem is None:
             return f"no theorem covers this configuration: {self.reason}"
-        lines = [f"Theorem {self.theorem}: {self.measure} <= {self.bound}", f"because {self.reason}"]
+        lines = [
+            f"Theorem {self.theorem}: {self.measure} <= {self.bound}",
+            f"because {self.reason}",
+        ]
         return "\n  if ".join([lines[0], *self.conditions]) + "\n" + lines[1]
 
 
@@ -55,7 +58,8 @@ def guarantee(group: Mapping[str, Any], routed: bool) -> Guarantee:
     if group["momentum"] >= 1:
         return _none("momentum must be below 1")
     if not routed:
-        return _shared(group, "nothing is masked: Pi is the identity and this is torch.optim.SGD")
+        reason = "nothing is masked: Pi is the identity and this is torch.optim.SGD"
+        return _shared(dict(group, shrink=0, floor=1), reason)
     if group["correction"] == "unbiased":
         return _unbiased(group)
     if group["mask"] == "shared":
@@ -65,9 +69,11 @@ def guarantee(group: Mapping[str, Any], routed: bool) -> Guarantee:
 
 
 def _shared(group: Mapping[str, Any], reason: str) -> Guarantee:
-    shrinks = group["shrink"] > 0 and "torch.optim.SGD" not in reason
+    shrinks = group["shrink"] > 0
     conditions = [SMOOTH, SAMPLED, CONSTANT]
-    if group["floor"] == 0 and "torch.optim.SGD" not in reason:
+    if group["weight_decay"]:
+        conditions.append("F includes (weight_decay / 2) |w|^2, which is decayed inside the mask")
+    if group["floor"] == 0:
         conditions.append("only the Pi-norm is bounded: with floor = 0 a coordinate may starve")
     if not group["momentum"]:
         if not shrinks:
@@ -107,17 +113,16 @@ def _unbiased(group: Mapping[str, Any]) -> Guarantee:
         return _none("shrinking is not covered with unbiased masks: use shrink=0")
     if group["floor"] == 0:
         return _none("a selection probability may be 0 or arbitrarily small: set floor above 0")
+    if group["mask"] == "per-sample":
+        step, variance = "eta <= 1 / L", "sup (1 / B) mean_i sum_j g_ij^2 / pi_ij"
+    else:
+        step, variance = "eta <= min_j pi_j / L", "sup sum_j sigma_j^2 / (B pi_j)"
     if group["mask"] == "shared-current":
-        return _none(
-            "the shared mask is drawn from the batch that it scales, coordinate by coordinate "
-            "unbiased, but Theorem B's variance term needs probabilities per sample or from the past"
-        )
-    step = "eta <= 1 / L" if group["mask"] == "per-sample" else "eta <= min_j pi_j / L"
+        step, variance = "eta <= 1 / L", "sup E sum_j g_Bj^2 / pi_j, g_B the gradient of a batch"
     return Guarantee(
         "B",
         "mean_t E|grad F|^2",
-        "2 D / (eta T) + L eta V, V = sup (1 / B) mean_i sum_j g_ij^2 / pi_ij "
-        "(shared masks: sum_j sigma_j^2 / (B pi_j))",
+        f"2 D / (eta T) + L eta V, V = {variance}",
         (SMOOTH, SAMPLED, CONSTANT, step),
         "what is selected is divided by its probability, so the mean step is grad F",
     )
@@ -138,3 +143,23 @@ def _biased(group: Mapping[str, Any]) -> Guarantee:
 
 def _none(reason: str) -> Guarantee:
     return Guarantee(None, "", "", (), reason)
+
+
+def combined(groups: Sequence[Mapping[str, Any]]) -> Guarantee:
+    """The theorem for an optimizer: of its masked groups, or none where groups disagree.
+
+    Args:
+        groups: `param_groups`; until the first step, every group may come to be masked.
+    """
+    first = groups[0]
+    for key in ("lr", "momentum", "dampening", "nesterov", "maximize"):
+        if any(group[key] != first[key] for group in groups):
+            return _none(f"the theorems are for one {key}, but it differs between param groups")
+    masked = [group for group in groups if group["layers"] != "none" and group["routed"] != []]
+    promises = [guarantee(group, routed=True) for group in masked]
+    for promise in promises:
+        if promise.theorem is None:
+            return promise
+    if len({promise.theorem for promise in promises}) > 1:
+        return _none("param groups fall under different theorems")
+    return promises[0] if promises else guarantee(first, routed=False)
