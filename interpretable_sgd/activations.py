@@ -3,8 +3,8 @@
 A tapped layer computes what it always did. In backward, next to its own gradients, it reduces
 (input, output gradient) to one weight-sized statistic, delivered as the gradient of a *probe*, a
 leaf tensor that nothing else uses. Autograd then treats the statistic as it treats `.grad`:
-micro-batches, repeated calls and tied layers add up, activation checkpointing counts once, a forward
-pass without backward leaves nothing behind, and no activation outlives the graph.
+micro-batches, repeated calls and tied layers add up, activation checkpointing counts once, a
+forward pass without backward leaves nothing behind, and no activation outlives the graph.
 
 Layers are tapped by swapping their class, as `torch.nn.utils.parametrize` and `fully_shard` do:
 module hooks set after `torch.compile` are ignored. `isinstance`, repr and state dict do not change,
@@ -13,14 +13,11 @@ and copies and pickles of a tapped layer are plain.
 
 import functools
 import itertools
-import weakref
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.utils.hooks import RemovableHandle
 
 from interpretable_sgd.gradients import Layer
 
@@ -28,7 +25,7 @@ _FORWARDS = [plain.forward for plain in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Con
 _clock = itertools.count(1)
 
 Announce = Callable[[Tensor, Layer], None]
-Reduce = Callable[[Layer, Tensor, Tensor, Tensor], tuple[Tensor, Tensor | None]]
+Reduce = Callable[[Layer, Tensor, Tensor, Tensor], tuple[Tensor | None, Tensor | None]]
 """(layer, input, output, output gradient) -> (statistic, weight gradient or None for autograd's).
 
 The output is empty unless the tap keeps it.
@@ -94,7 +91,7 @@ class Tap:
         statistic, self._probe.grad = self._probe.grad, None
         return statistic
 
-    def forward(self, layer: Layer, plain: type[Layer], input: Tensor) -> Tensor:
+    def forward(self, layer: Layer, plain: Any, input: Tensor) -> Tensor:
         """The layer's own forward, with the probe tied in."""
         if self._announce is not None:
             self.note(layer, input)
@@ -112,7 +109,7 @@ class Tap:
             output = layer._conv_forward(input, weight, layer.bias)
         return _Tapped.apply(output, input.detach(), layer.weight, *kept)
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def note(self, layer: Layer, input: Tensor) -> None:
         """Remember that the layer runs now, and announce its first input."""
         first, self.last_call = not self.last_call, next(_clock)
@@ -173,7 +170,7 @@ def attach(layer: Layer, tap: Tap) -> None:
             f"{layer} already belongs to another InterpretableSGD: call that one's detach() first"
         )
     layer.__dict__["_tap"] = tap
-    layer.__class__ = _tapped(type(layer))
+    layer.__class__ = _tapped(type(layer))  # type: ignore[arg-type]
 
 
 def detach(layer: Layer) -> None:
@@ -183,7 +180,7 @@ def detach(layer: Layer) -> None:
 
 
 @functools.cache
-def _tapped(plain: type[Layer]) -> type[Layer]:
+def _tapped(plain: Any) -> Any:
     def forward(self: Layer, input: Tensor) -> Tensor:
         observed = torch.is_grad_enabled() and self.weight.requires_grad
         # Transforms of torch.func differentiate functions, not training steps.
@@ -201,123 +198,3 @@ def _tapped(plain: type[Layer]) -> type[Layer]:
 
 def _blank(plain: type[nn.Module]) -> nn.Module:
     return plain.__new__(plain)
-
-
-class Taps:
-    """All taps of one optimizer, and the hooks that find where to put them.
-
-    A transient global forward hook is the one place from which an optimizer that was given
-    parameters alone can find the modules that own them: before a model's first forward, `choose`
-    sees its layers.
-
-    Args:
-        choose: tells whether to tap a layer, given its name in the model that ran.
-        announce: see `Tap`.
-    """
-
-    def __init__(
-        self,
-        choose: Callable[[str, Layer], bool],
-        announce: Announce,
-    ) -> None:
-        self._choose, self._announce = choose, announce
-        self._layers: weakref.WeakKeyDictionary[Layer, Tap] = weakref.WeakKeyDictionary()
-        self._seen: weakref.WeakSet[nn.Module] = weakref.WeakSet()
-        self._taps: dict[Tensor, Tap] = {}
-        self._handles: list[RemovableHandle] = []
-        self._late: nn.Module | None = None
-
-    def __getitem__(self, parameter: Tensor) -> Tap:
-        return self._taps[parameter]
-
-    def __contains__(self, parameter: Tensor) -> bool:
-        return parameter in self._taps
-
-    def layers(self, parameter: Tensor) -> list[Layer]:
-        """The layers found to own a parameter."""
-        tap = self._taps.get(parameter)
-        return [layer for layer, owned in self._layers.items() if owned is tap]
-
-    def visit(self, model: nn.Module) -> None:
-        """Tap the chosen layers of a model."""
-        self._seen.update(model.modules())
-        for name, layer in owners(model):
-            if self._choose(name, layer):
-                weight = layer.weight
-                tap = self._taps.setdefault(
-                    weight, Tap(weight, name or type(layer).__name__, self._announce)
-                )
-                attach(layer, tap)
-                self._layers[layer] = tap
-
-    def release(self, parameter: Tensor) -> None:
-        """Make the layers of one parameter plain again."""
-        for layer in self.layers(parameter):
-            detach(layer)
-            del self._layers[layer]
-        self._taps.pop(parameter, None)
-
-    def keep(self, routed: Collection[Tensor]) -> list[Tensor]:
-        """What is routed is known: tap nothing else and look no further.
-
-        Returns:
-            The parameters whose layers have become plain again.
-        """
-        self.stop_watching()
-        dropped = [parameter for parameter in self._taps if parameter not in set(routed)]
-        for parameter in dropped:
-            self.release(parameter)
-        for tap in self._taps.values():
-            tap.settle()
-        return dropped
-
-    def forget(self) -> None:
-        """Drop the statistics that wait to be taken."""
-        for tap in self._taps.values():
-            tap.take()
-
-    def restart(self) -> None:
-        """Find the layers anew, after what is routed has changed."""
-        for tap in self._taps.values():
-            tap.restart(self._announce)
-        self.watch()
-
-    def close(self) -> None:
-        """Make every layer plain again and remove all hooks."""
-        self.stop_watching()
-        for parameter in list(self._taps):
-            self.release(parameter)
-
-    def watch(self) -> None:
-        """Visit each model just before it first runs, until `stop_watching`."""
-        self._seen = weakref.WeakSet()
-        if not self._handles:
-            self._handles = [
-                register_module_forward_pre_hook(self._before),
-                register_module_forward_hook(self._after),
-            ]
-
-    @property
-    def watching(self) -> bool:
-        """Whether the global hooks are set."""
-        return bool(self._handles)
-
-    def stop_watching(self) -> None:
-        """Remove the global hooks."""
-        while self._handles:
-            self._handles.pop().remove()
-
-    @torch.compiler.disable
-    def _before(self, module: nn.Module, args: Any) -> None:
-        if module not in self._seen:
-            self.visit(module)
-            if module in self._layers:
-                self._late = module
-
-    @torch.compiler.disable
-    def _after(self, module: nn.Module, args: Any, output: Any) -> Any:
-        # torch looked up a bare layer's forward before its class was swapped: run the new one.
-        if module is not self._late:
-            return None
-        self._late = None
-        return module.forward(*args) if args else None

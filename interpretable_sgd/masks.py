@@ -182,4 +182,5 @@ def bias_ratio(sums: Tensor) -> Tensor:
     """
     step, pi, gradient, _, count = sums
     unbiased = pi / count.clamp(min=1) * gradient
-    return ((step - unbiased) / unbiased).square().nan_to_num(nan=0.0, posinf=torch.inf)
+    ratio: Tensor = (step - unbiased) / unbiased
+    return ratio.square().nan_to_num(nan=0.0, posinf=torch.inf)

@@ -3,7 +3,6 @@
 Units form before they are selected; a narrow block from the first step freezes an early choice.
 """
 
-import torch
 from torch import Tensor
 
 
@@ -27,7 +26,7 @@ def narrowed(fan_in: int, block_size: float, progress: float) -> float:
     >>> narrowed(512, 2, 0.5)
     32.0
     """
-    return max(float(block_size), fan_in ** (1 - progress) * block_size**progress)
+    return max(float(block_size), float(fan_in ** (1 - progress) * block_size**progress))
 
 
 def soft_threshold(weight: Tensor, amount: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ KEYS = (
     "memory",
     "seed",
 )
-SPARSITY, FLOOR, SHRINK, HORIZON = 0.5, 0.05, 20.0, 300
+SPARSITY, FLOOR, SHRINK, HORIZON = 0.5, 0.05, 30.0, 250
 
 
 def completed(group: dict[str, Any]) -> dict[str, Any]:
@@ -97,8 +97,6 @@ def _check_modes(group: dict[str, Any]) -> None:
             "draw='unit' needs a lipschitz score without weights ('weight', 'softmax' or "
             f"'activation'), got lipschitz={group['lipschitz']!r}"
         )
-    if group["correction"] == "unbiased" and group["probabilities"] == "waterfill":
-        if group["floor"] == 0:
-            raise ValueError(
-                "correction='unbiased' divides by probabilities: floor must be above 0, got 0"
-            )
+    waterfilled = group["probabilities"] == "waterfill"
+    if group["correction"] == "unbiased" and waterfilled and group["floor"] == 0:
+        raise ValueError("floor must be above 0 for correction='unbiased', which divides, got 0")
