@@ -6,11 +6,21 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import DataParallel
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.hooks import RemovableHandle
 
 from interpretable_sgd.activations import Announce, Tap, attach, detach, owners
 from interpretable_sgd.gradients import Layer
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The user's model inside DistributedDataParallel or torch.compile, whose names are meant."""
+    inner: Any = model
+    while isinstance(inner, DataParallel | DistributedDataParallel) or hasattr(inner, "_orig_mod"):
+        inner = inner._orig_mod if hasattr(inner, "_orig_mod") else inner.module
+    return inner
 
 
 class Taps:
@@ -51,7 +61,7 @@ class Taps:
     def visit(self, model: nn.Module) -> None:
         """Tap the chosen layers of a model."""
         self._seen.update(model.modules())
-        for name, layer in owners(model):
+        for name, layer in owners(unwrapped(model)):
             if self._choose(name, layer):
                 weight = layer.weight
                 tap = self._taps.setdefault(
