@@ -68,7 +68,8 @@ def curvature(
         return delta.square()
     logs = log_softmax_curvature(output.to(dtype), unit_dim)
     if relative and logs.numel():
-        logs = logs - logs.amax(per_sample, keepdim=True)
+        largest = logs.amax(per_sample, keepdim=True)
+        logs = logs - torch.where(largest.isfinite(), largest, 0)
     return logs.exp()
 
 

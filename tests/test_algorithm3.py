@@ -40,8 +40,8 @@ RULES = {
     "waterfill, s = -1, unbiased": replace(
         WATERFILL, sparsity=-1.0, lipschitz="softmax", unbiased=True
     ),
-    "waterfill, s = 1, no floor": replace(
-        WATERFILL, sparsity=1, block_size=1.25, lipschitz="activation", floor=0.0
+    "waterfill, s = .9, no floor": replace(
+        WATERFILL, sparsity=0.9, block_size=1.25, lipschitz="activation", floor=0.0
     ),
 }
 GATED = ("gate", "contribution")
@@ -262,7 +262,7 @@ def test_unit_draws_refuse_convolutions_and_positions():
         loss_of(layer(CASES["conv2d"].input(2)), layer).backward()
         optimizer.step()
     layer = CASES["linear, positions"].layer()
-    optimizer = InterpretableSGD(layer.parameters(), lr=0.1, model=layer, **unit)
+    optimizer = InterpretableSGD(layer.parameters(), lr=0.1, block_size=1, model=layer, **unit)
     loss = loss_of(layer(CASES["linear, positions"].input(2)), layer)
     with pytest.raises(ValueError, match=r"draw='unit' needs Linear layers on \(batch, features\)"):
         loss.backward()
