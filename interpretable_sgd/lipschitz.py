@@ -59,7 +59,8 @@ def curvature(
     dtype = torch.promote_types(output_gradient.dtype, torch.float32)
     if kind == "one":
         return torch.ones_like(output_gradient, dtype=dtype)
-    per_sample = tuple(range(1, output_gradient.dim()))
+    # Units come first only where there is no batch dimension.
+    per_sample = tuple(range(int(unit_dim != 0), output_gradient.dim()))
     if kind == "fisher":
         delta = output_gradient.to(dtype)
         if relative and delta.numel():

@@ -132,7 +132,8 @@ def masked_gradient(
         draw = _unit if rule.draw == "unit" else _independent
         pi, q = draw(rule, fold(key, number), weight, x_part, h_part)
         g = per_sample(x_part, delta_part)
-        kept = torch.where(q, g / pi if rule.unbiased else g, 0)
+        # What is not finite must reach `.grad`, where gradient scaling looks for it.
+        kept = torch.where(q | ~g.isfinite(), g / pi if rule.unbiased else g, 0)
         total = total + kept.sum(0)
         of_samples = (pi * g, pi, g, q.to(g), torch.ones_like(g))
         sums = sums + torch.stack([part.sum(0) for part in of_samples])

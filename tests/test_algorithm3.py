@@ -4,7 +4,6 @@ The draws are the library's own: uniform numbers of the key that the library han
 """
 
 import itertools
-import warnings
 from dataclasses import replace
 
 import pytest
@@ -45,6 +44,10 @@ RULES = {
     ),
 }
 GATED = ("gate", "contribution")
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:masks per sample", "ignore:Using padding='same' with even kernel"
+)
 
 
 def twin(rule: Rule, layer, x, z, delta, uniforms) -> tuple[torch.Tensor, torch.Tensor]:
@@ -123,23 +126,21 @@ def test_bernoulli_is_a_uniform_number_below_the_probability():
 
 
 def optimizer_of(layer: nn.Module, rule: Rule, **options) -> InterpretableSGD:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="masks per sample")
-        return InterpretableSGD(
-            layer.parameters(),
-            lr=0.5,
-            block_size=rule.block_size,
-            sparsity=rule.sparsity,
-            layers="all",
-            lipschitz=rule.lipschitz,
-            mask="per-sample",
-            draw=rule.draw,
-            correction="unbiased" if rule.unbiased else "none",
-            probabilities=rule.probabilities,
-            floor=rule.floor,
-            model=layer,
-            **options,
-        )
+    return InterpretableSGD(
+        layer.parameters(),
+        lr=0.5,
+        block_size=rule.block_size,
+        sparsity=rule.sparsity,
+        layers="all",
+        lipschitz=rule.lipschitz,
+        mask="per-sample",
+        draw=rule.draw,
+        correction="unbiased" if rule.unbiased else "none",
+        probabilities=rule.probabilities,
+        floor=rule.floor,
+        model=layer,
+        **options,
+    )
 
 
 @pytest.fixture
@@ -155,7 +156,6 @@ def used(monkeypatch) -> list[torch.Tensor]:
     return kept
 
 
-@pytest.mark.filterwarnings("ignore:masks per sample")
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 @pytest.mark.parametrize(
     "name",
@@ -189,7 +189,6 @@ def test_the_optimizer_is_the_twin_step_by_step(name: str, rule: Rule, used):
     assert len(used) == 3 and not torch.equal(used[0], used[1])
 
 
-@pytest.mark.filterwarnings("ignore:masks per sample")
 @pytest.mark.parametrize("mask", ["shared", "shared-current", "per-sample"])
 @pytest.mark.parametrize("name", ["linear", "linear, positions", "conv2d, all geometry"])
 def test_9_limit_a_block_as_large_as_the_row_is_torch_sgd(name: str, mask: str):
@@ -211,7 +210,6 @@ def test_9_limit_a_block_as_large_as_the_row_is_torch_sgd(name: str, mask: str):
         assert torch.equal(ours.bias, theirs.bias)
 
 
-@pytest.mark.filterwarnings("ignore:masks per sample")
 @pytest.mark.parametrize("probabilities", ["paper", "waterfill"])
 def test_10_the_selection_does_not_depend_on_the_losss_reduction(probabilities: str):
     """'mean' divides delta by B; masks, and so the update at lr / B, must not change."""
@@ -227,7 +225,6 @@ def test_10_the_selection_does_not_depend_on_the_losss_reduction(probabilities: 
     close(*weights)
 
 
-@pytest.mark.filterwarnings("ignore:masks per sample")
 @pytest.mark.parametrize("name", ["linear", "conv2d"])
 def test_an_empty_poisson_batch_moves_nothing(name: str):
     """u = 0: Algorithm 3 counts the step."""
@@ -253,7 +250,6 @@ def test_per_sample_masks_warn_once_and_name_ce3():
     assert len(seen) == 1
 
 
-@pytest.mark.filterwarnings("ignore:masks per sample")
 def test_unit_draws_refuse_convolutions_and_positions():
     unit = {"mask": "per-sample", "draw": "unit", "lipschitz": "weight", "layers": "all"}
     layer = CASES["conv2d"].layer()

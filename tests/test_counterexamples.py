@@ -136,7 +136,7 @@ def test_10_theta_shows_the_bias_of_ce1():
     torch.testing.assert_close(theta, torch.ones(1, 2).double(), rtol=1e-10, atol=0)
 
 
-# CE3: n = 2 seeds of 2000 steps, one sample a step, eta = 2, literal probabilities at s = 0.
+# CE3: n = 2 seeds of 1200 steps, one sample a step, eta = 2, literal probabilities at s = 0.
 
 SEPARABLE = {
     "one label": (torch.eye(3) * 1.6 - 0.6, torch.zeros(3, dtype=torch.long)),
@@ -154,7 +154,7 @@ def literally(x: torch.Tensor, y: torch.Tensor, mask: str, seed: int) -> tuple[f
     options = {"lipschitz": "softmax", "probabilities": "paper", "mask": mask, "seed": seed}
     optimizer = InterpretableSGD(layer.parameters(), lr=2, model=layer, **options)
     generator = torch.Generator().manual_seed(seed)
-    for i in torch.randint(len(x), (2000, 1), generator=generator):
+    for i in torch.randint(len(x), (1200, 1), generator=generator):
         optimizer.zero_grad()
         cross_entropy(layer(x[i]), y[i]).backward()
         optimizer.step()
@@ -167,7 +167,7 @@ def test_10_ce3_masks_per_sample_end_at_accuracy_0_with_growing_loss(problem: st
     x, y = SEPARABLE[problem]
     for seed in range(2):
         accuracy, loss = literally(x.double(), y, "per-sample", seed)
-        assert accuracy == 0 and loss > 30, (seed, accuracy, loss)
+        assert accuracy == 0 and loss > 20, (seed, accuracy, loss)
 
 
 @pytest.mark.parametrize("problem", SEPARABLE)
@@ -175,7 +175,7 @@ def test_10_ce3_shared_lagged_masks_end_at_accuracy_1(problem: str):
     x, y = SEPARABLE[problem]
     for seed in range(2):
         accuracy, loss = literally(x.double(), y, "shared", seed)
-        assert accuracy == 1 and loss < 0.3, (seed, accuracy, loss)
+        assert accuracy == 1 and loss < 0.4, (seed, accuracy, loss)
 
 
 # Weight decay.
