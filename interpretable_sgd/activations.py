@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn.parameter import is_lazy
 
 from interpretable_sgd.gradients import Layer
 
@@ -32,6 +34,11 @@ The output is empty unless the tap keeps it.
 """
 
 
+def tick() -> int:
+    """The number of this call, in the order of all calls of layers."""
+    return next(_clock)
+
+
 class Tap:
     """What the layers that own one parameter do with their activations.
 
@@ -43,7 +50,8 @@ class Tap:
         announce: called with the parameter and the layer when one of them first runs.
 
     Attributes:
-        last_call: when a layer last ran, in the order of all calls; 0 for never.
+        last_call: when a layer last ran, in the order of all calls; 0 for never, negative for
+            recomputations in backward.
         signed: whether its first input had a negative entry.
     """
 
@@ -112,9 +120,12 @@ class Tap:
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def note(self, layer: Layer, input: Tensor) -> None:
         """Remember that the layer runs now, and announce its first input."""
-        first, self.last_call = not self.last_call, next(_clock)
+        first, recomputed = not self.last_call, torch._C._current_graph_task_id() != -1
+        # Checkpointed segments run again in backward, last first.
+        if first or not recomputed:
+            self.last_call = -tick() if recomputed else tick()
         if first and self._announce is not None:
-            self.signed = bool((input < 0).any())
+            self.signed = not input.is_complex() and bool((input < 0).any())
             self._announce(self.parameter, layer)
 
 
@@ -152,48 +163,76 @@ class _Tapped(torch.autograd.Function):
 def owners(model: nn.Module) -> Iterator[tuple[str, Layer]]:
     """Names and modules of the Linear and convolution layers whose forward is torch's own.
 
-    Subclasses with their own forward, and layers with a parametrised weight, are not among them.
+    Subclasses with their own forward, and layers with a parametrised or still lazy weight, are not
+    among them.
     """
     for name, module in model.named_modules():
         known = "_tap" in module.__dict__ or type(module).forward in _FORWARDS
-        if known and isinstance(module._parameters.get("weight"), nn.Parameter):
+        weight = module._parameters.get("weight")
+        if known and isinstance(weight, nn.Parameter) and not is_lazy(weight):
             yield name, module  # type: ignore[misc]
+
+
+def is_foreign(module: nn.Module) -> bool:
+    """Whether a module is a Linear layer that cannot be routed.
+
+    Its forward is its own, or its weight is computed or frozen.
+    """
+    plain = "_tap" in module.__dict__ or type(module).forward in _FORWARDS
+    weight = module._parameters.get("weight")
+    learns = isinstance(weight, nn.Parameter) and weight.requires_grad
+    return isinstance(module, nn.Linear) and not (plain and learns)
 
 
 def attach(layer: Layer, tap: Tap) -> None:
     """Let the layer's activations reach the tap, until `detach`."""
-    present = layer.__dict__.get("_tap")
-    if present is tap:
-        return
-    if present is not None:
-        raise RuntimeError(
-            f"{layer} already belongs to another InterpretableSGD: call that one's detach() first"
-        )
-    layer.__dict__["_tap"] = tap
-    layer.__class__ = _tapped(type(layer))  # type: ignore[arg-type]
+    if layer.__dict__.get("_tap") is not tap:
+        layer.__dict__["_tap"] = tap
+        layer.__class__ = _tapped(type(layer))  # type: ignore[arg-type]
+
+
+def present(layer: Layer) -> Tap | None:
+    """The tap that a layer has."""
+    return layer.__dict__.get("_tap")
 
 
 def detach(layer: Layer) -> None:
     """Make the layer plain again."""
-    if layer.__dict__.pop("_tap", None) is not None:
-        layer.__class__ = type(layer).__mro__[1]  # type: ignore[assignment]
+    # A class put on top since then, as parametrizations do, stays; without a tap all is plain.
+    layer.__dict__.pop("_tap", None)
+    if "_plain" in type(layer).__dict__:
+        layer.__class__ = type(layer).__dict__["_plain"]
 
 
 @functools.cache
 def _tapped(plain: Any) -> Any:
     def forward(self: Layer, input: Tensor) -> Tensor:
-        observed = torch.is_grad_enabled() and self.weight.requires_grad
-        # Transforms of torch.func differentiate functions, not training steps.
-        if not observed or torch._C._functorch.peek_interpreter_stack() is not None:
+        tap = self.__dict__.get("_tap")
+        if tap is None or self.weight is not tap.parameter or not _trains(self.weight):
             return plain.forward(self, input)
-        return self.__dict__["_tap"].forward(self, plain, input)  # type: ignore[no-any-return]
+        return tap.forward(self, plain, input)
 
     def __reduce_ex__(self: Layer, protocol: Any) -> tuple[Any, ...]:
         state = {key: value for key, value in self.__dict__.items() if key != "_tap"}
         return _blank, (plain,), state
 
-    body = {"forward": forward, "__reduce_ex__": __reduce_ex__, "__module__": plain.__module__}
+    body = {
+        "forward": forward,
+        "__reduce_ex__": __reduce_ex__,
+        "_plain": plain,
+    }
     return type(plain.__name__, (plain,), body)
+
+
+def _trains(weight: Tensor) -> bool:
+    """Whether a forward pass is a training step's: transforms and traces are of functions."""
+    return (
+        torch.is_grad_enabled()
+        and weight.requires_grad
+        and torch._C._functorch.maybe_current_level() is None
+        and forward_ad._current_level < 0
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined]
+    )
 
 
 def _blank(plain: type[nn.Module]) -> nn.Module:

@@ -1,5 +1,6 @@
 """Finding the layers that own given parameters, in a model or in whatever runs forward."""
 
+import itertools
 import weakref
 from collections.abc import Callable, Collection
 from typing import Any
@@ -9,9 +10,19 @@ from torch import Tensor, nn
 from torch.nn import DataParallel
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.parameter import is_lazy
 from torch.utils.hooks import RemovableHandle
 
-from interpretable_sgd.activations import Announce, Tap, attach, detach, owners
+from interpretable_sgd.activations import (
+    Announce,
+    Tap,
+    attach,
+    detach,
+    is_foreign,
+    owners,
+    present,
+    tick,
+)
 from interpretable_sgd.gradients import Layer
 
 
@@ -33,14 +44,21 @@ class Taps:
     Args:
         choose: tells whether to tap a layer, given its name in the model that ran.
         announce: see `Tap`.
+        owns: tells whether a weight is one of the parameters.
+
+    Attributes:
+        last_foreign_call: when a Linear layer last ran that owns a parameter but cannot be tapped,
+            in the order of all calls; 0 for never.
     """
 
     def __init__(
         self,
         choose: Callable[[str, Layer], bool],
         announce: Announce,
+        owns: Callable[[Tensor], bool],
     ) -> None:
-        self._choose, self._announce = choose, announce
+        self._choose, self._announce, self._owns = choose, announce, owns
+        self.last_foreign_call = 0
         self._layers: weakref.WeakKeyDictionary[Layer, Tap] = weakref.WeakKeyDictionary()
         self._seen: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._taps: dict[Tensor, Tap] = {}
@@ -60,15 +78,30 @@ class Taps:
 
     def visit(self, model: nn.Module) -> None:
         """Tap the chosen layers of a model."""
-        self._seen.update(model.modules())
-        for name, layer in owners(unwrapped(model)):
-            if self._choose(name, layer):
-                weight = layer.weight
-                tap = self._taps.setdefault(
-                    weight, Tap(weight, name or type(layer).__name__, self._announce)
+        found = [(name or type(layer).__name__, layer) for name, layer in owners(unwrapped(model))]
+        weights = {layer.weight for name, layer in found if self._choose(name, layer)}
+        weights |= self._taps.keys()
+        chosen = [(name, layer) for name, layer in found if layer.weight in weights]
+        for _, layer in chosen:
+            if present(layer) not in (None, self._taps.get(layer.weight)):
+                raise RuntimeError(
+                    f"{layer} already belongs to another InterpretableSGD: call that one's "
+                    "detach() first"
                 )
-                attach(layer, tap)
-                self._layers[layer] = tap
+        for name, layer in chosen:
+            if layer.weight not in self._taps:
+                tap = Tap(layer.weight, self._unique(name), self._announce)
+                self._taps[layer.weight] = tap
+            self._layers[layer] = self._taps[layer.weight]
+            attach(layer, self._taps[layer.weight])
+        if not any(is_lazy(parameter) for parameter in model.parameters()):
+            self._seen.update(model.modules())
+
+    def _unique(self, name: str) -> str:
+        """The name, numbered if a layer of another model has it."""
+        taken = {tap.name for tap in self._taps.values()}
+        numbered = (f"{name}#{number}" for number in itertools.count(2))
+        return next(new for new in itertools.chain([name], numbered) if new not in taken)
 
     def release(self, parameter: Tensor) -> None:
         """Make the layers of one parameter plain again."""
@@ -114,7 +147,7 @@ class Taps:
         if not self._handles:
             self._handles = [
                 register_module_forward_pre_hook(self._before),
-                register_module_forward_hook(self._after),
+                register_module_forward_hook(self._after, with_kwargs=True),
             ]
 
     @property
@@ -133,11 +166,14 @@ class Taps:
             self.visit(module)
             if module in self._layers:
                 self._late = module
+        if is_foreign(module) and torch.is_grad_enabled():
+            ours = any(self._owns(parameter) for parameter in module.parameters())
+            self.last_foreign_call = tick() if ours else self.last_foreign_call
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _after(self, module: nn.Module, args: Any, output: Any) -> Any:
+    def _after(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
         # torch looked up a bare layer's forward before its class was swapped: run the new one.
         if module is not self._late:
             return None
         self._late = None
-        return module.forward(*args) if args else None
+        return module.forward(*args, **kwargs)

@@ -125,27 +125,22 @@ def masked_gradient(
     x, delta = positions(layer, input.to(h.dtype), gradient.to(h.dtype))
     _, h = positions(layer, input, h)
     weight = layer.weight.detach().flatten(1).to(h.dtype)
-    rows = max(1, _CHUNK // weight.numel())
-    total = sums = torch.zeros((), dtype=h.dtype, device=h.device)
-    chunks = zip(x.split(rows), delta.split(rows), h.split(rows), strict=True)
-    for number, (x_part, delta_part, h_part) in enumerate(chunks):
-        draw = _unit if rule.draw == "unit" else _independent
-        pi, q = draw(rule, fold(key, number), weight, x_part, h_part)
-        g = per_sample(x_part, delta_part)
-        # What is not finite must reach `.grad`, where gradient scaling looks for it.
-        kept = torch.where(q | ~g.isfinite(), g / pi if rule.unbiased else g, 0)
-        total = total + kept.sum(0)
-        of_samples = (pi * g, pi, g, q.to(g), torch.ones_like(g))
-        sums = sums + torch.stack([part.sum(0) for part in of_samples])
-    if not len(x):
-        sums = weight.new_zeros(5, *weight.shape)
-    return (total + torch.zeros_like(weight)).view_as(layer.weight).to(layer.weight.dtype), sums
+    if rule.draw == "unit":
+        total, sums = _unit(rule, fold(key, 0), x, delta, h)
+    else:
+        total, sums = torch.zeros_like(weight), weight.new_zeros(5, *weight.shape)
+        rows = max(1, _CHUNK // weight.numel())
+        chunks = zip(x.split(rows), delta.split(rows), h.split(rows), strict=True)
+        for number, chunk in enumerate(chunks):
+            kept, observed = _independent(rule, fold(key, number), weight, *chunk)
+            total, sums = total + kept, sums + observed
+    return total.view_as(layer.weight).to(layer.weight.dtype), sums
 
 
 def _independent(
-    rule: Rule, key: int, weight: Tensor, x: Tensor, h: Tensor
+    rule: Rule, key: int, weight: Tensor, x: Tensor, delta: Tensor, h: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """pi_icm and independent q_icm, (B, O, M)."""
+    """sum_i q_i * g_i and the sums, with independent q_icm of a few samples at a time."""
     if SCORES[rule.lipschitz].gated:
         signs = (x.clamp(min=0), x.clamp(max=0))
         moments = torch.stack([per_sample(part.square(), h) for part in signs])
@@ -153,11 +148,15 @@ def _independent(
         moments = per_sample(x.square(), h)[None]
     G = constants(rule.lipschitz, weight, moments)
     pi = rule.probability(rule.responsibility(G))
-    return pi, bernoulli(pi, key)
+    q, g = bernoulli(pi, key), per_sample(x, delta)
+    # What is not finite must reach `.grad`, where gradient scaling looks for it.
+    kept = torch.where(q | ~g.isfinite(), g / pi if rule.unbiased else g, 0)
+    of_samples = (pi * g, pi, g, q.to(g), torch.ones_like(g))
+    return kept.sum(0), torch.stack([part.sum(0) for part in of_samples])
 
 
-def _unit(rule: Rule, key: int, weight: Tensor, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-    """Rank-one draws q_icm = u_ic v_im, with the same marginals as independent ones.
+def _unit(rule: Rule, key: int, x: Tensor, delta: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    """The same with rank-one draws q_icm = u_ic v_im, of the same marginals: matrix products.
 
     h x^2 is a product, so its literal probabilities are too; water-filling a row cancels h_ic.
     """
@@ -165,13 +164,19 @@ def _unit(rule: Rule, key: int, weight: Tensor, x: Tensor, h: Tensor) -> tuple[T
         raise ValueError(
             "draw='unit' needs Linear layers on (batch, features): h x^2 is summed over positions"
         )
-    squares, h = x.square().flatten(1)[:, None], h.flatten(1)[:, None]
+    x, delta, h = x.flatten(1), delta.flatten(1), h.flatten(1)
+    squares = x.square()[:, None]
     if rule.probabilities == "paper":
-        pi_u, pi_v = literal(h, rule.sparsity), literal(squares, rule.sparsity)
+        pi_u, pi_v = literal(h[:, None], rule.sparsity)[:, 0], literal(squares, rule.sparsity)[:, 0]
     else:
-        pi_u, pi_v = torch.ones_like(h), rule.probability(rule.responsibility(squares))
+        pi_u, pi_v = torch.ones_like(h), rule.probability(rule.responsibility(squares))[:, 0]
     u, v = bernoulli(pi_u, fold(key, 0)), bernoulli(pi_v, fold(key, 1))
-    return pi_u.mT * pi_v, u.mT & v
+    # What is not finite must reach `.grad`, where gradient scaling looks for it.
+    kept_u = torch.where(u | ~delta.isfinite(), delta / pi_u if rule.unbiased else delta, 0)
+    kept_v = torch.where(v | ~x.isfinite(), x / pi_v if rule.unbiased else x, 0)
+    pairs = ((pi_u * delta, pi_v * x), (pi_u, pi_v), (delta, x), (u.to(x), v.to(x)))
+    products = [left.T @ right for left, right in pairs]
+    return kept_u.T @ kept_v, torch.stack([*products, torch.full_like(products[0], len(x))])
 
 
 def bias_ratio(sums: Tensor) -> Tensor:

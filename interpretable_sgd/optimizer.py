@@ -1,5 +1,6 @@
 """InterpretableSGD: SGD that updates, per output unit, the few connections responsible for it."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -46,7 +47,7 @@ class InterpretableSGD(SGD):
             option below but `model` can also be a param group's own.
         lr, momentum, dampening, weight_decay, nesterov, maximize, foreach, differentiable, fused:
             as for `torch.optim.SGD`. Weight decay of a routed weight acts inside its mask. `fused`
-            applies to parameters that are not routed.
+            acts between mask and step.
         block_size: K > 0, connections selected per output unit on average once narrowed.
         sparsity: s <= 1 of Algorithm 3, the exponent gamma = 1 / (1 - s) of the constants; 1 is
             exact top-K. Default 0.5; 0 with probabilities="paper"; -1 with correction="unbiased",
@@ -123,10 +124,11 @@ class InterpretableSGD(SGD):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
+        self._selection, self._selections = Selection(layers), list[Selection]()
         self._routing = {
             "block_size": block_size,
             "sparsity": sparsity,
-            "layers": Selection(layers).key,
+            "layers": self._selection.key,
             "lipschitz": lipschitz,
             "mask": mask,
             "draw": draw,
@@ -140,7 +142,6 @@ class InterpretableSGD(SGD):
             "seed": seed,
         }
         options.completed(self._routing)
-        self._layers, self._selections = layers, list[Selection]()
         super().__init__(
             params,
             lr,
@@ -157,22 +158,30 @@ class InterpretableSGD(SGD):
         self._step_supports_amp_scaling = False
         self._routes = Routes(self, self._selections)
         if model is not None:
-            self.attach(model)
+            try:
+                self.attach(model)
+            except Exception:
+                self.detach()
+                raise
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, with any of the constructor's options but `model` as its own.
 
         Raises:
+            TypeError: not a dict.
             ValueError: an option out of its range, or options that contradict one another.
         """
         self.defaults = self._routing | self.defaults
-        selection = Selection(param_group.get("layers", self._layers))
+        if not isinstance(param_group, dict):
+            raise TypeError(f"param_group must be a dict, got {type(param_group).__name__}")
+        own = "layers" in param_group
+        selection = Selection(param_group["layers"]) if own else self._selection
         chosen = {key: param_group.get(key, self.defaults[key]) for key in options.KEYS}
         chosen = options.completed(chosen | {"layers": selection.key})
         super().add_param_group(param_group | chosen | {"routed": None})
         self._selections.append(selection)
         if hasattr(self, "_routes"):
-            self._routes.extend()
+            self._routes.restart()
 
     def attach(self, model: nn.Module) -> None:
         """Find the routed layers in a model now, not in its first forward pass.
@@ -202,6 +211,7 @@ class InterpretableSGD(SGD):
             with torch.enable_grad():
                 loss = closure()
         self._routes.settle()
+        self._routes.check()
         for group in self.param_groups:
             params: list[Tensor] = []
             gradients: list[Tensor] = []
@@ -226,23 +236,19 @@ class InterpretableSGD(SGD):
         """The masked update of a routed parameter; None where torch.optim.SGD's applies."""
         if not self._routes.holds(parameter):
             return None
-        if gradient.is_sparse:
-            raise RuntimeError(
-                f"a routed layer needs a dense gradient, got a sparse one for "
-                f"{self._routes.name(parameter)}"
-            )
         state, key = self.state[parameter], self._routes.key(parameter)
         observed = self._routes.observed(parameter)
-        state["routed_steps"] += 1
         state["peak_lr"] = max(state["peak_lr"], float(group["lr"]))
-        if group["mask"] == "shared":
+        if group["mask"] != "shared":
+            updates.remember(state, observed, group)
+        if group["mask"] == "per-sample":
+            update = updates.per_sample(parameter, gradient, observed, state, group)
+        else:
             update = updates.shared(parameter, gradient, state, group, key)
-            updates.remember(state, observed, group["memory"])
-            return update
-        updates.remember(state, observed, group["memory"])
-        if group["mask"] == "shared-current":
-            return updates.shared(parameter, gradient, state, group, key)
-        return updates.per_sample(parameter, gradient, observed, state, group)
+        if group["mask"] == "shared":
+            updates.remember(state, observed, group)
+        state["routed_steps"] += 1
+        return update
 
     def _descend(
         self,
@@ -279,26 +285,41 @@ class InterpretableSGD(SGD):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state, and continue from it bit for bit; also one of torch.optim.SGD."""
-        super().load_state_dict(state_dict)
+        final: list[dict[str, Any]] = []
+
+        def keep(optimizer: torch.optim.Optimizer, state_dict: dict[str, Any]) -> None:
+            final.append(state_dict)
+
+        # The user's own hooks may have put another dict in its place.
+        handle = self.register_load_state_dict_pre_hook(keep)
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            handle.remove()
+        state_dict = final[-1]
         names = [name for group in state_dict["param_groups"] for name in group["params"]]
         parameters = [p for group in self.param_groups for p in group["params"]]
         for name, parameter in zip(names, parameters, strict=True):
             saved = state_dict["state"].get(name, {})
             # torch has cast them to the parameter's dtype.
+            dtype = torch.promote_types(parameter.dtype, torch.float32)
             for key in {"moments", "selected"} & saved.keys():
-                self.state[parameter][key] = saved[key].to(parameter.device, copy=True)
+                self.state[parameter][key] = saved[key].to(parameter.device, dtype, copy=True)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
         copied = "_routes" not in self.__dict__
+        before = [] if copied else self.param_groups
+        super().__setstate__(state)
         if copied:
             self._routing = {key: self.defaults[key] for key in options.KEYS}
-            self._layers = self.defaults["layers"]
+            self._selection = Selection(self.defaults["layers"])
             self._selections = [Selection(group["layers"]) for group in self.param_groups]
             self._step_supports_amp_scaling = False
-        for group in self.param_groups:
+        # A checkpoint of torch.optim.SGD has no options: each group keeps its own.
+        for group, own in itertools.zip_longest(self.param_groups, before, fillvalue=self._routing):
             if not group.keys() >= self._routing.keys():
-                group.update(options.completed(self._routing | group))
+                kept = {key: own[key] for key in options.KEYS}
+                group.update(options.completed(kept | group))
             group.setdefault("routed", None)
         if copied:
             self._routes = Routes(self, self._selections)

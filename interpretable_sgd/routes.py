@@ -38,7 +38,7 @@ class Routes:
     def __init__(self, optimizer: Optimizer, selections: list[Selection]) -> None:
         self._owner = weakref.ref(optimizer)
         self._selections = selections
-        self._taps = Taps(self._chooses, self._found)
+        self._taps = Taps(self._chooses, self._found, lambda weight: weight in self._places)
         self._uses: dict[Tensor, int] = {}
         self._warned: set[str] = set()
         self.index()
@@ -64,22 +64,16 @@ class Routes:
         ]
         self._places = {p: (group, position, i) for i, (p, group, position) in enumerate(places)}
 
-    def extend(self) -> None:
-        """A param group, and its selection, have been added."""
-        self.index()
-        self._taps.watch()
-
     def restart(self) -> None:
-        """The optimizer has loaded a state: find its layers anew."""
+        """The optimizer has loaded a state, or has a new param group: find its layers anew."""
         self.index()
         self._taps.restart()
 
     def attach(self, model: nn.Module) -> None:
         """Tap the chosen layers of a model."""
         self._taps.visit(model)
-        for group in self._groups:
-            named = isinstance(group["layers"], list)
-            if named and not any(p in self._taps for p in group["params"]):
+        for group, selection in zip(self._groups, self._selections, strict=True):
+            if isinstance(group["layers"], list) and not self._found_by(selection):
                 raise ValueError(
                     f"layers={group['layers']!r} matches no Linear or convolution layer of the "
                     "model with a weight in this param group"
@@ -138,6 +132,8 @@ class Routes:
         if layer.weight not in self._places:
             return False
         group, position, _ = self._places[layer.weight]
+        if layer.weight.is_complex() and self._groups[group]["layers"] == "head":
+            return False
         routed = self._groups[group]["routed"]
         return self._selections[group].holds(name, layer) if routed is None else position in routed
 
@@ -158,7 +154,9 @@ class Routes:
         tap, state = self._taps[parameter], self._state[parameter]
         per_sample, score = group["mask"] == "per-sample", SCORES[group["lipschitz"]]
         if "moments" not in state:
-            depth = 5 if per_sample else 2 if score.gated and tap.signed else 1
+            # Processes must agree on the shape, whatever sign their first inputs had.
+            signed = tap.signed or (dist.is_available() and dist.is_initialized())
+            depth = 5 if per_sample else 2 if score.gated and signed else 1
             state.update(updates.blank((depth, *parameter.flatten(1).shape), parameter))
         moments = state["moments"]
         if per_sample:
@@ -178,10 +176,12 @@ class Routes:
             (isinstance(self._taps.layers(p)[0], nn.Linear), self._taps[p].last_call, p)
             for group in self._groups
             for p in group["params"]
-            if group["routed"] is None and group["layers"] == "head"
-            if p in self._taps and self._taps[p].last_call
+            if group["layers"] == "head" and p in self._taps and self._taps[p].last_call
         ]
-        return max(candidates, key=lambda found: found[:2])[2] if candidates else None
+        linear, last_call, head = max(candidates, key=lambda c: c[:2], default=(True, 0, None))
+        # A Linear layer with a forward of its own may be the head, and is left to itself.
+        foreign = self._taps.last_foreign_call
+        return None if foreign and (foreign > last_call or not linear) else head
 
     def settle(self) -> None:
         """Decide what is routed, once layers have run and gradients are there."""
@@ -190,17 +190,27 @@ class Routes:
             return
         learning = [any(p.grad is not None for p in g["params"]) for g in self._groups]
         head = self._head()
-        for group, learns in zip(self._groups, learning, strict=True):
+        for index, (group, learns) in enumerate(zip(self._groups, learning, strict=True)):
             if learns or (any(learning) and group["layers"] in options.KEYWORDS):
-                self._settle_group(group, head)
+                self._settle_group(group, self._selections[index], head)
         if any(group["routed"] is None for group in self._groups):
             return
-        routed = self.routed()
-        for parameter in self._taps.keep(routed):
+        for parameter in self._taps.keep(self.routed()):
             for key in updates.KEYS:
                 self._state[parameter].pop(key, None)
 
-    def _settle_group(self, group: dict[str, Any], head: Tensor | None) -> None:
+    def check(self) -> None:
+        """Raise before anything is updated if a routed gradient cannot be masked."""
+        for parameter in self.routed():
+            if parameter.grad is not None and parameter.grad.is_sparse:
+                raise RuntimeError(
+                    "a routed layer needs a dense gradient, got a sparse one for "
+                    f"{self.name(parameter)}"
+                )
+
+    def _settle_group(
+        self, group: dict[str, Any], selection: Selection, head: Tensor | None
+    ) -> None:
         """Turn a group's choice of layers into positions of parameters."""
         parameters, chosen = group["params"], group["layers"]
         if group["routed"] is not None:
@@ -209,14 +219,16 @@ class Routes:
         if chosen == "head":
             if head is None:
                 self._warn(
-                    "no Linear or convolution layer that owns a parameter has run forward: every "
-                    "parameter gets plain SGD until one does; pass model= to attach layers at once"
+                    "no head to route: the last Linear layer has a forward of its own, or no "
+                    "Linear or convolution layer that owns a parameter has run forward. Every "
+                    "parameter gets plain SGD"
                 )
+                group["routed"] = [] if self._taps.last_foreign_call else None
                 return
             routed = [p for p in parameters if p is head]
             if routed and "moments" not in self._state.get(head, ()):
                 self._connect(head, self._taps.layers(head)[0])
-        elif chosen in ("all", "none"):
+        elif chosen in options.KEYWORDS:
             tapped = [p for p in parameters if p in self._taps]
             routed = [p for p in tapped if self._taps[p].last_call]
             unseen = [self.name(p) for p in tapped if p not in set(routed) and p.grad is not None]
@@ -224,19 +236,33 @@ class Routes:
                 self._warn(f"used without their layer's forward, so trained unmasked: {unseen}")
         else:
             routed = [p for p in parameters if p in self._taps]
+            if not self._found_by(selection):
+                self._refuse(group, [])
             self._require(routed, group)
         group["routed"] = [self._places[p][1] for p in routed]
+
+    def _found_by(self, selection: Selection) -> list[Tensor]:
+        """All tapped parameters of the groups that share a choice: it may name layers of one only."""
+        return [
+            parameter
+            for group, own in zip(self._groups, self._selections, strict=True)
+            for parameter in group["params"]
+            if own is selection and parameter in self._taps
+        ]
 
     def _require(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         unseen = [p for p in parameters if p not in self._taps or not self._taps[p].last_call]
         unseen = [p for p in unseen if p.grad is not None]
-        if unseen or (not parameters and group["layers"] not in options.KEYWORDS):
-            names = [self.name(p) for p in unseen]
-            raise RuntimeError(
-                f"layers={group['layers']!r} routes parameters whose layers have not run forward "
-                f"since the optimizer was made{': ' if names else ''}{', '.join(names)}; nothing "
-                "was updated. Pass model=, or leave them out of layers"
-            )
+        if unseen:
+            self._refuse(group, unseen)
+
+    def _refuse(self, group: dict[str, Any], unseen: list[Tensor]) -> None:
+        names = [self.name(parameter) for parameter in unseen]
+        raise RuntimeError(
+            f"layers={group['layers']!r} routes parameters whose layers have not run forward "
+            f"since the optimizer was made{': ' if names else ''}{', '.join(names)}; nothing "
+            "was updated. Pass model=, or leave them out of layers"
+        )
 
     def _masks(self, parameter: Tensor) -> bool:
         """Whether the gradient of a tapped layer is to be masked in backward."""

@@ -9,8 +9,8 @@ class RoutedUnits(NamedTuple):
     """The routing of one layer: O output units (`c`), M connections of each (`m`).
 
     Attributes:
-        probabilities: pi_cm that the next step draws from (shared masks), or the mean over the
-            last batch (per-sample masks); in [0, 1], (O, M).
+        probabilities: pi_cm that the next step draws from (shared masks), or the running
+            mean over samples (per-sample masks); in [0, 1], (O, M).
         selected: share of the steps, or samples, so far in which a connection was selected;
             in [0, 1], (O, M).
         support: |W_cm| >= threshold, boolean, (O, M).

@@ -50,10 +50,10 @@ def blank(shape: Sequence[int], like: Tensor) -> State:
 
 
 def narrowness(state: State, group: Group) -> float:
-    """Progress of the narrowing block, from a scheduler if there is one."""
+    """Progress of the narrowing block at the next step, from a scheduler if there is one."""
     if group["narrowing"] is not None:
         return float(group["narrowing"])
-    return progress(state["routed_steps"], group["horizon"])
+    return progress(state["routed_steps"] + 1, group["horizon"])
 
 
 def rule(state: State, group: Group) -> Rule:
@@ -70,16 +70,17 @@ def rule(state: State, group: Group) -> Rule:
     )
 
 
-def remember(state: State, statistic: Tensor, memory: float) -> None:
+def remember(state: State, statistic: Tensor, group: Group) -> None:
     """Let the statistic of a step into the running mean.
 
     Only ratios of constants matter to a mask, so each step counts relative to its own mean: loss
-    reduction, loss scaling and accumulation cancel. A statistic that is not finite is left out.
+    reduction, loss scaling and accumulation cancel. Sums over samples count relative to the number
+    of samples. A statistic that is not finite is left out.
     """
     moments = state["moments"]
-    mean = statistic.mean()
-    usable = mean.isfinite() & (mean > 0)
-    mixed = torch.lerp(statistic / torch.where(usable, mean, 1), moments, memory)
+    scale = (statistic[4] if group["mask"] == "per-sample" else statistic).mean()
+    usable = statistic.sum().isfinite() & (scale > 0)
+    mixed = torch.lerp(statistic / torch.where(usable, scale, 1), moments, group["memory"])
     moments.copy_(torch.where(usable, mixed, moments))
 
 

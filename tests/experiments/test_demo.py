@@ -129,6 +129,7 @@ def test_interruption_keeps_finished_runs(tmp_path, capsys, monkeypatch):
         (["--seeds", "-1"], "--seeds must be at least 0, got -1"),
         (["--seeds", "1", "1"], "must not name anything twice"),
         (["--data", "mnist"], "invalid choice: 'mnist'"),
+        (["--threads", "0"], "--threads must be at least 1, got 0"),
         (["--device", "tpu"], "--device must be auto, cpu or cuda, got tpu"),
         (["--out", __file__], "--out must be a folder, got the file"),
         (["--scale", "2"], r"--scale must be in (0, 1], got 2.0"),

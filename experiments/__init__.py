@@ -1,0 +1,1 @@
+"""Experiments with `interpretable_sgd`: data, nets, training, measures, results, figures."""

@@ -1,0 +1,470 @@
+"""From parameters alone to the layers that own them, in whatever runs forward."""
+
+import gc
+import warnings
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
+
+from interpretable_sgd import InterpretableSGD
+from tests.conftest import global_hooks
+from tests.models import CASES, CLASSES, MLP, Batch, Case, same, train, weights
+
+
+class HeadFirst(nn.Module):
+    """The classifier is registered first and runs last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(20, CLASSES)
+        self.body = nn.Linear(6, 20)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.head(self.body(input).relu())
+
+
+class Checkpointed(nn.Module):
+    """Blocks that run again in backward, after the head."""
+
+    def __init__(self, whole: bool, reentrant: bool) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([nn.Linear(6, 6), nn.Linear(6, 20)])
+        self.head = nn.Linear(20, CLASSES)
+        self.whole, self.reentrant = whole, reentrant
+
+    def forward(self, input: Tensor) -> Tensor:
+        # Reentrant checkpoints need an input that requires a gradient.
+        input = input.clone().requires_grad_()
+        for block in self.blocks:
+            input = checkpoint(
+                lambda x, block=block: block(x).relu(), input, use_reentrant=self.reentrant
+            )
+        if self.whole:
+            return checkpoint(self.head, input, use_reentrant=self.reentrant)
+        return self.head(input)
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+        self.head = nn.Linear(6, CLASSES)
+
+    def forward(self, input: Tensor) -> Tensor:
+        sequence = input[:, None] * torch.ones(3, 1)
+        return self.head(self.attention(sequence, sequence, sequence)[0].mean(1))
+
+
+def test_the_head_of_every_model_is_routed(case: Case) -> None:
+    model = case.model()
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1)
+    train(model, optimizer, case.batches(2))
+    assert list(optimizer.routed_units()) == [case.head]
+
+
+def test_the_head_is_the_last_linear_layer_that_runs() -> None:
+    model = HeadFirst()
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1)
+    train(model, optimizer, MLP.batches(2))
+    assert list(optimizer.routed_units()) == ["head"]
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["blocks", "all"])
+@pytest.mark.parametrize("reentrant", [False, True], ids=["non-reentrant", "reentrant"])
+def test_the_head_is_found_when_blocks_run_again_in_backward(reentrant: bool, whole: bool) -> None:
+    model = Checkpointed(whole, reentrant)
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1)
+    train(model, optimizer, MLP.batches(2))
+    assert list(optimizer.routed_units()) == ["head"]
+
+
+def test_the_first_step_is_masked_and_observed_from_parameters_alone(case: Case) -> None:
+    model = case.model()
+    head = model if case.head == "Linear" else model.get_submodule(case.head)
+    optimizer = InterpretableSGD(
+        model.parameters(), lr=0.1, block_size=2, horizon=0, shrink=0, momentum=0.9
+    )
+    assert global_hooks() > 0
+    before = head.weight.detach().clone()
+    train(model, optimizer, case.batches(1))
+    assert global_hooks() == 0
+    moved = (head.weight != before).flatten(1)
+    units = optimizer.routed_units()[case.head]
+    assert torch.equal(moved, units.selected > 0) and not moved.all() and moved.any()
+    # A convolution is known to be the head only after the first step.
+    observed = bool(optimizer.state[head.weight]["moments"].any())
+    assert observed == (case.head != "2" or isinstance(head, nn.Linear))
+
+
+@pytest.mark.filterwarnings("ignore:masks per sample")
+def test_the_first_gradient_is_masked_per_sample_from_parameters_alone() -> None:
+    options = {"mask": "per-sample", "block_size": 2, "sparsity": 1.0, "floor": 0.0}
+    gradients = []
+    for attached in (False, True):
+        model = MLP.model()
+        at_once = {"model": model} if attached else {}
+        optimizer = InterpretableSGD(model.parameters(), lr=0.1, **options, **at_once)
+        x, y = MLP.batches()[0]
+        cross_entropy(model(x[:1]), y[:1]).backward()
+        gradients.append(model[2].weight.grad)
+        optimizer.detach()
+    assert torch.equal(*gradients)
+    assert 0 < (gradients[0] != 0).sum(1).max() <= 2
+
+
+def test_a_bare_layer_may_be_called_with_keywords() -> None:
+    layer = nn.Linear(16, CLASSES)
+    optimizer = InterpretableSGD(layer.parameters(), lr=0.1)
+    x, y = CASES["bare linear"].batches()[0]
+    cross_entropy(layer(input=x), y).backward()
+    optimizer.step()
+    assert list(optimizer.routed_units()) == ["Linear"]
+
+
+def test_a_bare_layer_computes_what_it_did() -> None:
+    layer = nn.Linear(16, CLASSES)
+    calls = []
+    layer.register_forward_hook(lambda module, args, output: calls.append(output.detach()))
+    x, _ = CASES["bare linear"].batches()[0]
+    expected = nn.functional.linear(x, layer.weight, layer.bias)
+    optimizer = InterpretableSGD(layer.parameters(), lr=0.1)
+    outputs = [layer(x), layer(x)]
+    assert torch.equal(outputs[0], expected) and torch.equal(outputs[1], expected)
+    assert len(calls) == 2
+    optimizer.detach()
+
+
+def test_layers_called_one_by_one_are_found() -> None:
+    body, head = nn.Linear(6, 20), nn.Linear(20, CLASSES)
+    parameters = [*head.parameters(), *body.parameters()]
+    optimizer = InterpretableSGD(parameters, lr=0.1, horizon=0, block_size=2)
+    x, y = MLP.batches()[0]
+    cross_entropy(head(body(x).relu()), y).backward()
+    optimizer.step()
+    assert "moments" in optimizer.state[head.weight]
+    assert "moments" not in optimizer.state[body.weight]
+
+
+def test_every_routed_layer_is_read_back_when_names_coincide() -> None:
+    encoder, decoder = nn.Sequential(nn.Linear(6, 20)), nn.Sequential(nn.Linear(20, CLASSES))
+    parameters = [*encoder.parameters(), *decoder.parameters()]
+    optimizer = InterpretableSGD(parameters, lr=0.1, layers="all")
+    train(lambda x: decoder(encoder(x).relu()), optimizer, MLP.batches(2))
+    shapes = {units.support.shape for units in optimizer.routed_units().values()}
+    assert shapes == {(20, 6), (CLASSES, 20)}
+
+
+def test_evaluation_before_training_decides_nothing() -> None:
+    auxiliary, model = nn.Linear(6, 6), MLP.model()
+    parameters = [*model.parameters(), *auxiliary.parameters()]
+    optimizer = InterpretableSGD(parameters, lr=0.1)
+    x, _ = MLP.batches()[0]
+    with torch.no_grad():
+        auxiliary(model[1](x))
+    with torch.inference_mode():
+        auxiliary(x)
+    assert not optimizer.state
+    train(model, optimizer, MLP.batches(1))
+    assert list(optimizer.routed_units()) == ["2"]
+
+
+def test_attaching_a_model_leaves_nothing_to_find(model: nn.Module, batches: list[Batch]) -> None:
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, model=model)
+    assert type(model[2]) is not nn.Linear and isinstance(model[2], nn.Linear)
+    train(model, optimizer, batches)
+    assert list(optimizer.routed_units()) == ["2"]
+    assert type(model[0]) is nn.Linear, "what is not routed is plain again"
+    assert global_hooks() == 0
+
+
+def test_attach_may_come_later(model: nn.Module, batches: list[Batch]) -> None:
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, layers=["0"])
+    optimizer.attach(model)
+    train(model, optimizer, batches)
+    assert list(optimizer.routed_units()) == ["0"]
+
+
+def test_attaching_a_model_without_the_named_layers_is_an_error(model: nn.Module) -> None:
+    with pytest.raises(ValueError, match=r"layers=\['fc'\] matches no Linear or convolution"):
+        InterpretableSGD(model.parameters(), lr=0.1, layers="fc", model=model)
+
+
+def test_a_routed_parameter_whose_layer_never_ran_is_an_error() -> None:
+    """Its weight is used functionally: no activation is ever seen."""
+
+    class Functional(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = nn.Linear(6, 20), nn.Linear(20, CLASSES)
+
+        def forward(self, input: Tensor) -> Tensor:
+            hidden = self.body(input).relu()
+            return nn.functional.linear(hidden, self.head.weight, self.head.bias)
+
+    model = Functional()
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, momentum=0.9, layers="head*")
+    before = weights(model)
+    message = r"layers=\['head\*'\] routes parameters whose layers have not run forward .*: head;"
+    # The pattern is no keyword: it names the layer "head".
+    x, y = MLP.batches()[0]
+    cross_entropy(model(x), y).backward()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=message):
+            optimizer.step()
+    assert same(model.parameters(), before), "nothing is updated"
+    assert not any("momentum_buffer" in state for state in optimizer.state.values())
+    optimizer.detach()
+
+
+def test_names_that_match_nothing_are_an_error_in_the_first_step(
+    model: nn.Module, batches: list[Batch]
+) -> None:
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, layers=["fc", "layer4.*"])
+    before = weights(model)
+    match = r"layers=\['fc', 'layer4.\*'\] routes .* nothing was updated"
+    with pytest.raises(RuntimeError, match=match):
+        train(model, optimizer, batches)
+    assert same(model.parameters(), before)
+    optimizer.detach()
+
+
+def test_parameters_without_a_layer_are_sgd_with_one_warning() -> None:
+    ours, theirs = (nn.Parameter(torch.ones(3)) for _ in range(2))
+    routed = InterpretableSGD([ours], lr=0.1, momentum=0.9)
+    dense = torch.optim.SGD([theirs], lr=0.1, momentum=0.9)
+    with pytest.warns(UserWarning, match="no head to route: .*no Linear or convol") as record:
+        for _ in range(3):
+            for parameter, optimizer in ((ours, routed), (theirs, dense)):
+                optimizer.zero_grad()
+                parameter.square().sum().backward()
+                optimizer.step()
+    assert len(record) == 1
+    assert torch.equal(ours, theirs)
+
+
+class Scaled(nn.Linear):
+    """A head with a forward of its own."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return nn.functional.linear(input, 2 * self.weight, self.bias)
+
+
+UNROUTABLE = {
+    "own forward": lambda: Scaled(20, CLASSES),
+    "parametrized": lambda: nn.utils.parametrizations.weight_norm(nn.Linear(20, CLASSES)),
+    "frozen": lambda: nn.Linear(20, CLASSES).requires_grad_(False),
+}
+
+
+@pytest.mark.parametrize("head", UNROUTABLE.values(), ids=list(UNROUTABLE))
+def test_a_head_that_cannot_be_routed_is_not_replaced_by_the_layer_before(
+    head: Callable[[], nn.Module],
+) -> None:
+    results = []
+    for kind in (InterpretableSGD, torch.optim.SGD):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(6, 20), nn.ReLU(), head())
+        optimizer = kind(model.parameters(), lr=0.1)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "no head to route")
+            train(model, optimizer, MLP.batches())
+        results.append(weights(model))
+        if kind is InterpretableSGD:
+            assert optimizer.routed_units() == {}
+            optimizer.detach()
+    assert same(*results)
+
+
+def test_steps_without_gradients_warn_of_nothing(
+    model: nn.Module, recwarn: pytest.WarningsRecorder
+) -> None:
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1)
+    before = weights(model)
+    optimizer.step()
+    assert same(model.parameters(), before) and not recwarn.list
+
+
+def test_attention_weights_used_functionally_are_reported_and_plain() -> None:
+    ours, theirs = Attention(), Attention()
+    theirs.load_state_dict(ours.state_dict())
+    optimizer = InterpretableSGD(ours.parameters(), lr=0.1, layers="all", block_size=1)
+    dense = torch.optim.SGD(theirs.parameters(), lr=0.1)
+    first, *rest = MLP.batches()
+    match = r"used without their layer's forward, so trained unmasked: \['attention.out_proj'\]"
+    with pytest.warns(UserWarning, match=match) as record:
+        train(ours, optimizer, [first])
+        train(theirs, dense, [first])
+        assert torch.equal(ours.attention.out_proj.weight, theirs.attention.out_proj.weight)
+        train(ours, optimizer, rest)
+    assert len(record) == 1
+    assert list(optimizer.routed_units()) == ["head"]
+
+
+def test_a_new_head_is_found_when_its_group_is_added(
+    model: nn.Module, batches: list[Batch]
+) -> None:
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, block_size=2, horizon=0)
+    train(model, optimizer, batches)
+    model[2] = nn.Linear(20, CLASSES)
+    optimizer.add_param_group({"params": model[2].parameters(), "block_size": 4, "shrink": 0})
+    assert global_hooks() > 0
+    before = model[2].weight.detach().clone()
+    optimizer.zero_grad()
+    train(model, optimizer, batches[:1])
+    moved = model[2].weight != before
+    assert "moments" in optimizer.state[model[2].weight]
+    assert moved.any() and not moved.all()
+    assert global_hooks() == 0
+
+
+def test_unfreezing_the_body_later_routes_nothing_more() -> None:
+    """The head is known: a group of convolutions that joins later has no head of its own."""
+    case = CASES["convolutions"]
+    model = case.model()
+    optimizer = InterpretableSGD(model[5].parameters(), lr=0.1)
+    train(model, optimizer, case.batches(2))
+    optimizer.add_param_group({"params": [*model[0].parameters(), *model[2].parameters()]})
+    train(model, optimizer, case.batches(2))
+    assert list(optimizer.routed_units()) == ["5"]
+    assert [group["routed"] for group in optimizer.param_groups] == [[0], []]
+    assert global_hooks() == 0
+
+
+def test_a_group_of_norms_that_joins_later_warns_of_nothing(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    model = nn.Sequential(nn.Linear(6, 20), nn.LayerNorm(20), nn.Linear(20, CLASSES))
+    optimizer = InterpretableSGD([*model[0].parameters(), *model[2].parameters()], lr=0.1)
+    train(model, optimizer, MLP.batches(2))
+    optimizer.add_param_group({"params": model[1].parameters()})
+    train(model, optimizer, MLP.batches(2))
+    assert not recwarn.list
+    assert list(optimizer.routed_units()) == ["2"]
+
+
+def test_a_dead_optimizer_leaves_a_plain_model(case: Case) -> None:
+    model = case.model()
+    plain = [type(module) for module in model.modules()]
+    keys = [set(vars(module)) for module in model.modules()]
+    for options in ({}, {"model": model}, {"layers": "all"}):
+        optimizer = InterpretableSGD(model.parameters(), lr=0.1, **options)
+        train(model, optimizer, case.batches(2))
+        assert [type(module) for module in model.modules()] != plain
+        del optimizer
+        gc.collect()
+        assert [type(module) for module in model.modules()] == plain
+        assert [set(vars(module)) for module in model.modules()] == keys
+        assert global_hooks() == 0
+
+
+def test_an_optimizer_that_dies_before_its_first_step_leaves_a_plain_model(
+    model: nn.Module, batches: list[Batch]
+) -> None:
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1)
+    output = model(batches[0][0])
+    del optimizer
+    gc.collect()
+    assert type(model[0]) is type(model[2]) is nn.Linear and global_hooks() == 0
+    cross_entropy(output, batches[0][1]).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.filterwarnings("ignore:masks per sample")
+@pytest.mark.parametrize("mask", ["shared", "per-sample"])
+def test_detach_leaves_torch_sgd(mask: str, batches: list[Batch]) -> None:
+    ours, theirs = MLP.model(), MLP.model()
+    optimizer = InterpretableSGD(ours.parameters(), lr=0.1, block_size=1, mask=mask)
+    optimizer.detach()
+    assert global_hooks() == 0
+    train(ours, optimizer, batches)
+    train(theirs, torch.optim.SGD(theirs.parameters(), lr=0.1), batches)
+    assert same(ours.parameters(), theirs.parameters())
+    assert type(ours[2]) is nn.Linear and optimizer.routed_units() == {}
+
+
+def test_detach_in_the_midst_of_training(model: nn.Module, batches: list[Batch]) -> None:
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, block_size=1, horizon=0)
+    train(model, optimizer, batches)
+    optimizer.detach()
+    before = model[2].weight.detach().clone()
+    train(model, optimizer, batches[:1])
+    expected = before - 0.1 * model[2].weight.grad
+    torch.testing.assert_close(model[2].weight.detach(), expected)
+    assert type(model[2]) is nn.Linear
+
+
+def test_two_optimizers_on_one_layer_are_an_error(model: nn.Module, batches: list[Batch]) -> None:
+    first = InterpretableSGD(model.parameters(), lr=0.1, model=model)
+    match = r"Linear.* already belongs to another InterpretableSGD: call that one's detach"
+    with pytest.raises(RuntimeError, match=match):
+        InterpretableSGD(model.parameters(), lr=0.1, model=model)
+    gc.collect()
+    second = InterpretableSGD(model.parameters(), lr=0.1)
+    with pytest.raises(RuntimeError, match=match):
+        model(batches[0][0])
+    first.detach()
+    train(model, second, batches)
+    assert list(second.routed_units()) == ["2"]
+
+
+def test_optimizers_of_different_layers_share_a_model(batches: list[Batch]) -> None:
+    model = MLP.model()
+    body = InterpretableSGD(model[0].parameters(), lr=0.1)
+    head = InterpretableSGD(model[2].parameters(), lr=0.1)
+    for batch in batches:
+        body.zero_grad()
+        train(model, head, [batch])
+        body.step()
+    assert list(body.routed_units()) == ["0"] and list(head.routed_units()) == ["2"]
+
+
+def test_new_optimizers_with_schedulers_may_follow_each_other(
+    model: nn.Module, batches: list[Batch]
+) -> None:
+    """As when a notebook cell runs again; nothing may wait for the garbage collector."""
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            optimizer = InterpretableSGD(model.parameters(), lr=0.1)
+            scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10)
+            train(model, optimizer, batches, scheduler.step)
+    finally:
+        gc.enable()
+    assert list(optimizer.routed_units()) == ["2"]
+    assert model[2](torch.ones(20)).shape == (CLASSES,)
+
+
+@pytest.mark.parametrize(("name", "head"), [("resnet18", "fc"), ("squeezenet1_0", "classifier.1")])
+def test_torchvision_models(name: str, head: str) -> None:
+    models = pytest.importorskip("torchvision.models")
+    torch.manual_seed(0)
+    model = models.get_model(name, num_classes=7)
+    optimizer = InterpretableSGD(
+        model.parameters(), lr=1e-3, block_size=2, horizon=0, weight_decay=5e-4
+    )
+    owner = model.get_submodule(head)
+    before = owner.weight.detach().clone()
+    batch = torch.randn(3, 3, 64, 64), torch.tensor([1, 5, 2])
+    train(model, optimizer, [batch] * 2)
+    ((routed, units),) = optimizer.routed_units().items()
+    assert routed == head
+    assert units.selected.sum(1).mean() == pytest.approx(2, abs=1)
+    moved = (owner.weight != before).flatten(1)
+    assert moved.sum(1).max() < moved.shape[1] or units.probabilities.min() > 0
+    assert global_hooks() == 0
+
+
+def test_lazy_layers_are_found_and_left_plain() -> None:
+    model = nn.Sequential(nn.LazyLinear(20), nn.ReLU(), nn.LazyLinear(CLASSES))
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1)
+    train(model, optimizer, MLP.batches(3))
+    assert list(optimizer.routed_units()) == ["2"]
+    del optimizer
+    gc.collect()
+    assert type(model[0]) is type(model[2]) is nn.Linear
+    assert model(torch.ones(2, 6)).shape == (2, CLASSES)

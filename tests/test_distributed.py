@@ -1,0 +1,189 @@
+"""Two processes: masks and parameters stay the same on both."""
+
+import copy
+import datetime
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
+
+from interpretable_sgd import InterpretableSGD
+from tests.models import MLP, same, train, weights
+
+pytestmark = pytest.mark.skipif(not dist.is_available(), reason="torch without distributed")
+STEPS = 5
+SHARED = {
+    "default": {"horizon": 3},
+    "current": {"mask": "shared-current", "horizon": 0},
+    "systematic": {"draw": "systematic", "horizon": 0},
+    "all": {"layers": "all", "horizon": 0},
+}
+
+
+def shared(rank: int, options: dict[str, Any], first: bool) -> dict[str, Any]:
+    """Different data on every rank; DDP around the model before or after the optimizer is made."""
+    model = MLP.model()
+    if first:
+        wrapped = DistributedDataParallel(model)
+    options = {"lr": 0.1, "momentum": 0.9, "block_size": 3} | options
+    optimizer = InterpretableSGD(model.parameters(), **options)
+    if not first:
+        wrapped = DistributedDataParallel(model)
+    seen: dict[str, Any] = {"weights": [], "selected": [], "moments": []}
+    for x, y in MLP.batches(STEPS):
+        half = slice(rank * 6, rank * 6 + 6)
+        train(wrapped, optimizer, [(x[half], y[half])])
+        seen["weights"].append(weights(model))
+        state = optimizer.state[model[2].weight]
+        seen["selected"].append(state["selected"].clone())
+        seen["moments"].append(state["moments"].clone())
+    seen["routed"] = list(optimizer.routed_units())
+    return seen
+
+
+def per_sample(rank: int, same_data: bool) -> dict[str, Any]:
+    """`.grad` under DDP, and what the same model gives on this rank alone."""
+    model = MLP.model()
+    alone = copy.deepcopy(model)
+    optimizers = [
+        InterpretableSGD(m.parameters(), lr=0.1, block_size=2, mask="per-sample", momentum=0.9)
+        for m in (model, alone)
+    ]
+    wrapped = DistributedDataParallel(model)
+    seen: dict[str, Any] = {"averaged": [], "local": [], "weights": []}
+    for x, y in MLP.batches(STEPS):
+        half = slice(0, 6) if same_data else slice(rank * 6, rank * 6 + 6)
+        alone.load_state_dict(model.state_dict())
+        for net, optimizer in ((wrapped, optimizers[0]), (alone, optimizers[1])):
+            optimizer.zero_grad()
+            cross_entropy(net(x[half]), y[half]).backward()
+        seen["averaged"].append([p.grad.clone() for p in model.parameters()])
+        seen["local"].append([p.grad.clone() for p in alone.parameters()])
+        for optimizer in optimizers:
+            optimizer.step()
+        seen["weights"].append(weights(model))
+    seen["moments"] = optimizers[0].state[model[2].weight]["moments"]
+    return seen
+
+
+def signs_differ(rank: int) -> dict[str, Any]:
+    """The first input has negative entries on one rank alone."""
+    torch.manual_seed(0)
+    layer = nn.Linear(12, 3)
+    wrapped = DistributedDataParallel(layer)
+    optimizer = InterpretableSGD(layer.parameters(), lr=0.1, block_size=3, horizon=0)
+    generator = torch.Generator().manual_seed(rank)
+    for _ in range(STEPS):
+        x = torch.rand(6, 12, generator=generator) - 0.5 * rank
+        train(wrapped, optimizer, [(x, torch.arange(6) % 3)])
+    return {"weights": weights(layer), "moments": optimizer.state[layer.weight]["moments"]}
+
+
+def join(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    dist.init_process_group(
+        "gloo",
+        init_method=f"file://{folder}/rendezvous",
+        rank=rank,
+        world_size=2,
+        timeout=datetime.timedelta(seconds=20),
+    )
+
+
+def process(rank: int, folder: str) -> None:
+    join(rank, folder)
+    results: dict[str, Any] = {}
+    for first in (True, False):
+        for name, options in SHARED.items():
+            results[f"{name}, DDP {'first' if first else 'last'}"] = shared(rank, options, first)
+    for same_data in (True, False):
+        results[f"per-sample, {same_data}"] = per_sample(rank, same_data)
+    torch.save(results, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def process_signs(rank: int, folder: str) -> None:
+    join(rank, folder)
+    torch.save(signs_differ(rank), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+Ranks = tuple[Any, Any]
+
+
+def spawned(target: Callable[[int, str], None], folder: Path) -> Ranks:
+    torch.multiprocessing.spawn(target, (str(folder),), nprocs=2)
+    first, second = (torch.load(folder / f"{rank}.pt") for rank in (0, 1))
+    return first, second
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> Ranks:
+    return spawned(process, tmp_path_factory.mktemp("ranks"))
+
+
+def both(ranks: Ranks, name: str) -> Ranks:
+    return ranks[0][name], ranks[1][name]
+
+
+@pytest.mark.parametrize("order", ["first", "last"])
+@pytest.mark.parametrize("name", SHARED)
+def test_ranks_stay_bitwise_equal(ranks: Ranks, name: str, order: str) -> None:
+    left, right = both(ranks, f"{name}, DDP {order}")
+    for step in range(STEPS):
+        assert same(left["weights"][step], right["weights"][step])
+        assert torch.equal(left["selected"][step], right["selected"][step])
+        assert torch.equal(left["moments"][step], right["moments"][step])
+    last = left["selected"][-1]
+    assert (last < STEPS).any(), "something was masked"
+    assert left["routed"] == right["routed"] == (["0", "2"] if name == "all" else ["2"])
+
+
+@pytest.mark.parametrize("order", ["first", "last"])
+@pytest.mark.parametrize("name", SHARED)
+def test_two_halves_are_one_batch(ranks: Ranks, name: str, order: str) -> None:
+    left, _ = both(ranks, f"{name}, DDP {order}")
+    model = MLP.model()
+    options = {"lr": 0.1, "momentum": 0.9, "block_size": 3} | SHARED[name]
+    optimizer = InterpretableSGD(model.parameters(), **options)
+    for step, batch in enumerate(MLP.batches(STEPS)):
+        train(model, optimizer, [batch])
+        state = optimizer.state[model[2].weight]
+        shares = [m.sum(0) / m.sum() for m in (state["moments"], left["moments"][step])]
+        torch.testing.assert_close(*shares, rtol=1e-4, atol=1e-6)
+        assert torch.equal(state["selected"], left["selected"][step])
+        for ours, theirs in zip(weights(model), left["weights"][step], strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("same_data", [True, False])
+def test_per_sample_gradients_are_the_average_of_the_ranks(ranks: Ranks, same_data: bool) -> None:
+    left, right = both(ranks, f"per-sample, {same_data}")
+    for step in range(STEPS):
+        assert same(left["averaged"][step], right["averaged"][step])
+        assert same(left["weights"][step], right["weights"][step])
+        pairs = zip(left["local"][step], right["local"][step], strict=True)
+        for averaged, (one, other) in zip(left["averaged"][step], pairs, strict=True):
+            torch.testing.assert_close(averaged, (one + other) / 2)
+    assert torch.equal(left["moments"], right["moments"])
+
+
+def test_ranks_draw_per_sample_masks_of_their_own(ranks: Ranks) -> None:
+    left, right = both(ranks, "per-sample, True")
+    heads: list[Tensor] = [rank["local"][0][2] for rank in (left, right)]
+    assert not torch.equal(*heads), "the same data, but other draws"
+    assert torch.equal(left["local"][0][3], right["local"][0][3]), "the bias is not masked"
+
+
+def test_ranks_agree_when_inputs_are_negative_on_one(tmp_path: Path) -> None:
+    left, right = spawned(process_signs, tmp_path)
+    assert same(left["weights"], right["weights"])
+    assert torch.equal(left["moments"], right["moments"])
