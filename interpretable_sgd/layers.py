@@ -20,14 +20,15 @@ class DynamicLinear(nn.Linear):
 
     .. math:: y_o = b_o + \max_{\|R_o\|_1 \le k} \sum_m R_{om} W_{om} x_m
 
-    The maximum is reached by the k largest positive products, fewer where fewer are positive. Gradients
-    flow to the kept weights and inputs alone: it is exact (sub)gradient descent on the routed loss.
+    The maximum is reached by the k largest positive products, fewer where fewer are positive.
+    Gradients flow to the kept weights and inputs alone: it is exact (sub)gradient descent on the
+    routed loss.
 
-    Of equal products the input unit with the lowest index is kept. A NaN product counts as the largest
-    and makes the output NaN. Inputs of 16 bits are multiplied and summed in float32.
+    Of equal products the input unit with the lowest index is kept. A NaN product counts as the
+    largest and makes the output NaN. Inputs of 16 bits are multiplied and summed in float32.
 
-    Derivatives of every order, ``torch.func`` transforms, ``torch.compile`` without graph breaks and
-    autocast work; forward-mode derivatives do not. Exported graphs use standard operators only.
+    Derivatives of every order, ``torch.func`` transforms, ``torch.compile`` without graph breaks
+    and autocast work; forward-mode derivatives do not. Exported graphs use standard operators only.
 
     Args:
         in_features: number of input units, m.
@@ -36,8 +37,9 @@ class DynamicLinear(nn.Linear):
         bias: add a bias after the sum.
         device: of the parameters.
         dtype: of the parameters.
-        selection: ``"at_most_k"`` keeps positive products only, as Algorithm 2 says; ``"exactly_k"``
-            keeps k products whatever their sign, as the authors' published layer does.
+        selection: ``"at_most_k"`` keeps positive products only, as Algorithm 2 says;
+            ``"exactly_k"`` keeps k products whatever their sign, as the authors' published layer
+            does.
 
     Shape:
         Input [..., m], output [..., o].
@@ -96,8 +98,8 @@ class DynamicLinear(nn.Linear):
 class DynamicConv2d(nn.Conv2d):
     """A 1x1 convolution whose outputs sum their k largest contributions at each position.
 
-    `DynamicLinear` over the channels of every position, with its rules for ties, NaN and 16 bits. The
-    output has the memory format of the input; channels_last saves a copy of both.
+    `DynamicLinear` over the channels of every position, with its rules for ties, NaN and 16 bits.
+    The output has the memory format of the input; channels_last saves a copy of both.
 
     Args:
         in_channels: number of input units, m.

@@ -52,7 +52,7 @@ def select(products: Tensor, k: int, *, at_most: bool) -> Tensor:
     values, units = products.topk(min(k + 1, width), dim=-1)
     # torch.topk breaks ties as it likes: a stable sort decides where a tie straddles the cut
     if k < width and not (values[..., k - 1] > values[..., k]).all():
-        values, units = products.sort(dim=-1, descending=True, stable=True)
+        values, units = products.sort(stable=True, dim=-1, descending=True)
     values, units = values[..., :k], units[..., :k]
     if at_most:
         units = units.masked_fill(values <= 0, width)
@@ -77,7 +77,9 @@ def rank(x: Tensor, weight: Tensor, kept: Tensor) -> Routes:
     samples = torch.arange(x.shape[0], device=at.device)[:, None, None]
     contributions = (x[samples, at] * weight[outputs, at]).masked_fill(units < 0, 0)
     # empty slots go last, behind the negative contributions of exactly_k
-    order = contributions.masked_fill(units < 0, -torch.inf).sort(-1, descending=True, stable=True)
+    order = contributions.masked_fill(units < 0, -torch.inf).sort(
+        stable=True, dim=-1, descending=True
+    )
     return Routes(units.gather(-1, order.indices), contributions.gather(-1, order.indices))
 
 
@@ -86,7 +88,7 @@ def check_k(k: int, in_features: int) -> None:
     if isinstance(k, bool) or not isinstance(k, int):
         raise TypeError(f"k must be an int, got {k!r}")
     if not 1 <= k <= in_features:
-        raise ValueError(f"k must be between 1 and the number of input units, {in_features}, got {k}")
+        raise ValueError(f"k must be in 1 .. {in_features}, the number of input units, got {k}")
 
 
 def check_selection(selection: str) -> None:

@@ -2,7 +2,8 @@
 
 Index legend: ``n`` sample, ``o`` output unit, ``m`` input unit; R the kept units.
 
-Given R, the sum and its two gradients are bilinear, and the derivative of each is made of the others:
+Given R, the sum and its two gradients are bilinear, and the derivative of each is made of the
+others:
 
 - RoutedSum(x, w)   = sum_m R x w   -> InputGrad, WeightGrad
 - InputGrad(g, w)   = sum_o R g w   -> RoutedSum, WeightGrad
@@ -10,8 +11,8 @@ Given R, the sum and its two gradients are bilinear, and the derivative of each 
 
 R itself has derivative zero wherever the selection does not jump, which is almost everywhere.
 
-The rules stand in autograd functions, which work under ``torch.func`` and without graph breaks under
-``torch.compile``; the registered operators take theirs from here.
+The rules stand in autograd functions, which work under ``torch.func`` and without graph breaks
+under ``torch.compile``; the registered operators take theirs from here.
 """
 
 from typing import Any
@@ -57,7 +58,8 @@ class RoutedSum(_Bilinear):
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
-        return schema.routed_sum(x, weight, kept)
+        result: Tensor = schema.routed_sum(x, weight, kept)
+        return result
 
     @staticmethod
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Any, ...]:
@@ -74,7 +76,8 @@ class InputGrad(_Bilinear):
 
     @staticmethod
     def forward(grad_y: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
-        return schema.input_grad(grad_y, weight, kept)
+        result: Tensor = schema.input_grad(grad_y, weight, kept)
+        return result
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
@@ -91,7 +94,8 @@ class WeightGrad(_Bilinear):
 
     @staticmethod
     def forward(grad_y: Tensor, x: Tensor, kept: Tensor) -> Tensor:
-        return schema.weight_grad(grad_y, x, kept)
+        result: Tensor = schema.weight_grad(grad_y, x, kept)
+        return result
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:

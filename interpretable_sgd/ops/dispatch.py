@@ -1,8 +1,8 @@
 """Which implementation runs: by device and dtype, or as INTERPRETABLE_SGD_KERNELS says.
 
-``INTERPRETABLE_SGD_KERNELS`` is ``auto`` (the default), ``reference``, ``numba`` or ``triton``. A named
-implementation that cannot run raises; ``auto`` falls back to the reference and logs why, once.
-Nothing is imported, let alone compiled, before the first call that needs it.
+``INTERPRETABLE_SGD_KERNELS`` is ``auto`` (the default), ``reference``, ``numba`` or ``triton``. A
+named implementation that cannot run raises; ``auto`` falls back to the reference and logs why,
+once. Nothing is imported, let alone compiled, before the first call that needs it.
 """
 
 import functools
@@ -10,9 +10,10 @@ import importlib
 import importlib.util
 import logging
 import os
-from types import ModuleType
+from typing import Protocol, cast
 
 import torch
+from torch import Tensor
 
 VARIABLE = "INTERPRETABLE_SGD_KERNELS"
 CHOICES = ("auto", "reference", "numba", "triton")
@@ -23,7 +24,21 @@ _DEVICES = {"numba": "cpu", "triton": "cuda"}
 _MODULES = {"numba": "numba_cpu", "triton": "triton_cuda", "reference": "reference"}
 
 
-def implementation(device: str, dtype: torch.dtype) -> ModuleType:
+class Kernels(Protocol):
+    """What every implementation offers; `reference` says what each function computes."""
+
+    def forward(
+        self, x: Tensor, weight: Tensor, k: int, at_most: bool
+    ) -> tuple[Tensor, Tensor]: ...
+
+    def routed_sum(self, x: Tensor, weight: Tensor, kept: Tensor) -> Tensor: ...
+
+    def input_grad(self, grad_y: Tensor, weight: Tensor, kept: Tensor) -> Tensor: ...
+
+    def weight_grad(self, grad_y: Tensor, x: Tensor, kept: Tensor) -> Tensor: ...
+
+
+def implementation(device: str, dtype: torch.dtype) -> Kernels:
     """The module whose functions compute on this device and dtype.
 
     Args:
@@ -41,7 +56,8 @@ def implementation(device: str, dtype: torch.dtype) -> ModuleType:
         chosen = _best(device, dtype)
     elif chosen != "reference" and (device != _DEVICES[chosen] or dtype not in _DTYPES[chosen]):
         raise ValueError(f"{VARIABLE}={chosen} does not compute in {dtype} on {device}")
-    return importlib.import_module(f"interpretable_sgd.ops.{_MODULES[chosen]}")
+    module = importlib.import_module(f"interpretable_sgd.ops.{_MODULES[chosen]}")
+    return cast(Kernels, module)
 
 
 def _best(device: str, dtype: torch.dtype) -> str:

@@ -62,7 +62,7 @@ def input_grad(grad_y: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
 
 
 def weight_grad(grad_y: Tensor, x: Tensor, kept: Tensor) -> Tensor:
-    """As `reference.weight_grad`; each thread owns some rows, so the order of summation is fixed."""
+    """As `reference.weight_grad`; a thread owns its rows, so the order of summation is fixed."""
     grad = _wide(grad_y).new_zeros(grad_y.shape[1], x.shape[1])
     arrays = [t.numpy() for t in (_wide(grad_y), _wide(x), kept.contiguous(), grad)]
     _divide(lambda lo, hi: kernels.weight_grad(*arrays, lo, hi), grad_y.shape[1], kept.numel())
@@ -87,7 +87,11 @@ def _blocked(weight: Tensor) -> Tensor:
     lanes = kernels.LANES
     weight = _padded(weight)
     weight = torch.nn.functional.pad(weight, (0, 0, 0, -weight.shape[0] % lanes))
-    return weight.view(-1, lanes, weight.shape[1]).transpose(1, 2).reshape(weight.shape[0] // lanes, -1)
+    return (
+        weight.view(-1, lanes, weight.shape[1])
+        .transpose(1, 2)
+        .reshape(weight.shape[0] // lanes, -1)
+    )
 
 
 def _divide(task: Callable[[int, int], None], length: int, work: int) -> None:
@@ -99,7 +103,7 @@ def _divide(task: Callable[[int, int], None], length: int, work: int) -> None:
     if threads not in _pools:
         _pools[threads] = ThreadPoolExecutor(threads - 1, thread_name_prefix="routed-sum")
     cuts = [length * i // threads for i in range(threads + 1)]
-    others = [_pools[threads].submit(task, *cut) for cut in zip(cuts[1:-1], cuts[2:])]
+    others = [_pools[threads].submit(task, *cut) for cut in zip(cuts[1:-1], cuts[2:], strict=True)]
     task(cuts[0], cuts[1])
     for other in others:
         other.result()

@@ -1,14 +1,15 @@
 """CPU kernels of the routed sum, compiled by numba at the first call.
 
-Index legend: ``n`` sample, ``o`` output unit, ``m`` input unit, ``j`` kept slot, ``l`` lane.
+Index legend: ``n`` sample, ``o`` output unit, ``m`` input unit, ``j`` kept slot.
 
-`forward` never branches on a product. ``LANES`` output units ride side by side in the vector unit, and
-the weights come blocked as ``[block of outputs][m][lane]``, so that every inner loop is plain and
-contiguous over lanes. For each sample and block:
+`forward` never branches on a product. ``LANES`` output units ride side by side in the vector unit,
+and the weights come blocked as ``[block of outputs][m][lane]``, so that every inner loop is plain
+and contiguous over lanes. For each sample and block:
 
 1. maxima of small groups of products (1, 4 or 16 units wide, by `_group_width`);
-2. bisection, on all lanes at once, for a threshold that at least k of the group maxima reach. Each such
-   group holds a product that reaches it, so at least k products do: a lower bound of the k-th largest;
+2. bisection, on all lanes at once, for a threshold that at least k of the group maxima reach. Each
+   such group holds a product that reaches it, so at least k products do: a lower bound of the k-th
+   largest;
 3. one more pass over the products, which leaves a bit for each one that reaches the threshold;
 4. a walk over the few set bits, and, where more than k were set, the removal of the smallest.
 
@@ -56,46 +57,48 @@ def _group_width(units, k):
 
 @_compile
 def _maxima_of_four_products(x, blocked, out):
-    """out[g, l] = max over the four units m of group g of x[m] * w[m, l]."""
+    """out[g, lane] = max over the four units m of group g of x[m] * w[m, lane]."""
     for g in range(x.shape[0] // 4):
         x0, x1, x2, x3 = x[4 * g], x[4 * g + 1], x[4 * g + 2], x[4 * g + 3]
         w = blocked[4 * g * LANES : (4 * g + 4) * LANES]
         row = out[g * LANES : (g + 1) * LANES]
-        for l in range(LANES):
-            a = x0 * w[l]
-            b = x1 * w[l + LANES]
-            c = x2 * w[l + 2 * LANES]
-            d = x3 * w[l + 3 * LANES]
+        for lane in range(LANES):
+            a = x0 * w[lane]
+            b = x1 * w[lane + LANES]
+            c = x2 * w[lane + 2 * LANES]
+            d = x3 * w[lane + 3 * LANES]
             a = a if a > b else b
             c = c if c > d else d
-            row[l] = a if a > c else c
+            row[lane] = a if a > c else c
 
 
 @_compile
 def _maxima_of_four(maxima, groups, out):
-    """out[g, l] = max of the four rows 4g .. 4g + 3 of maxima."""
+    """out[g, lane] = max of the four rows 4g .. 4g + 3 of maxima."""
     for g in range(groups // 4):
         v = maxima[4 * g * LANES : (4 * g + 4) * LANES]
         row = out[g * LANES : (g + 1) * LANES]
-        for l in range(LANES):
-            a = v[l] if v[l] > v[l + LANES] else v[l + LANES]
-            b = v[l + 2 * LANES] if v[l + 2 * LANES] > v[l + 3 * LANES] else v[l + 3 * LANES]
-            row[l] = a if a > b else b
+        for lane in range(LANES):
+            a, b = v[lane], v[lane + LANES]
+            c, d = v[lane + 2 * LANES], v[lane + 3 * LANES]
+            a = a if a > b else b
+            c = c if c > d else d
+            row[lane] = a if a > c else c
 
 
 @_compile
 def _products(x, blocked, out):
-    """out[m, l] = x[m] * w[m, l]."""
+    """out[m, lane] = x[m] * w[m, lane]."""
     for m in range(x.shape[0]):
         w = blocked[m * LANES : (m + 1) * LANES]
         row = out[m * LANES : (m + 1) * LANES]
-        for l in range(LANES):
-            row[l] = x[m] * w[l]
+        for lane in range(LANES):
+            row[lane] = x[m] * w[lane]
 
 
 @_compile
 def _thresholds(maxima, groups, k, at_most, least, rounds, low, high, count):
-    """low[l] = a value that at least k group maxima of lane l reach, or that all products must.
+    """low[lane] = a threshold that at least k group maxima of the lane reach, if so many exist.
 
     least: the smallest positive number, which turns "is positive" into "reaches the threshold".
     """
@@ -104,43 +107,43 @@ def _thresholds(maxima, groups, k, at_most, least, rounds, low, high, count):
     high[:] = maxima[:LANES]
     for g in range(groups):
         v = maxima[g * LANES : (g + 1) * LANES]
-        for l in range(LANES):
-            low[l] = v[l] if v[l] < low[l] else low[l]
-            high[l] = v[l] if v[l] > high[l] else high[l]
+        for lane in range(LANES):
+            low[lane] = v[lane] if v[lane] < low[lane] else low[lane]
+            high[lane] = v[lane] if v[lane] > high[lane] else high[lane]
     if groups < k:
         low[:] = -np.inf
     if at_most:
-        for l in range(LANES):
-            low[l] = low[l] if low[l] > 0 else 0
+        for lane in range(LANES):
+            low[lane] = low[lane] if low[lane] > 0 else 0
     for _ in range(rounds if groups > k else 0):
         count[:] = 0
         for g in range(groups // 4):
             v = maxima[4 * g * LANES : (4 * g + 4) * LANES]
-            for l in range(LANES):
-                t = low[l] * half + high[l] * half
-                count[l] += (
-                    np.int32(v[l] >= t)
-                    + np.int32(v[l + LANES] >= t)
-                    + np.int32(v[l + 2 * LANES] >= t)
-                    + np.int32(v[l + 3 * LANES] >= t)
+            for lane in range(LANES):
+                t = low[lane] * half + high[lane] * half
+                count[lane] += (
+                    np.int32(v[lane] >= t)
+                    + np.int32(v[lane + LANES] >= t)
+                    + np.int32(v[lane + 2 * LANES] >= t)
+                    + np.int32(v[lane + 3 * LANES] >= t)
                 )
         for g in range(groups // 4 * 4, groups):
             v = maxima[g * LANES : (g + 1) * LANES]
-            for l in range(LANES):
-                count[l] += np.int32(v[l] >= low[l] * half + high[l] * half)
-        for l in range(LANES):
-            t = low[l] * half + high[l] * half
-            reached = count[l] >= k
-            low[l] = t if reached else low[l]
-            high[l] = high[l] if reached else t
+            for lane in range(LANES):
+                count[lane] += np.int32(v[lane] >= low[lane] * half + high[lane] * half)
+        for lane in range(LANES):
+            t = low[lane] * half + high[lane] * half
+            reached = count[lane] >= k
+            low[lane] = t if reached else low[lane]
+            high[lane] = high[lane] if reached else t
     if at_most:
-        for l in range(LANES):
-            low[l] = low[l] if low[l] > 0 else least
+        for lane in range(LANES):
+            low[lane] = low[lane] if low[lane] > 0 else least
 
 
 @_compile
 def _mark(x, blocked, threshold, bits):
-    """Bit m % 32 of bits[m // 32, l] says whether x[m] * w[m, l] >= threshold[l]."""
+    """Bit m % 32 of bits[m // 32, lane] says whether x[m] * w[m, lane] >= threshold[lane]."""
     zero = np.uint32(0)
     for word in range(x.shape[0] // 32):
         row = bits[word * LANES : (word + 1) * LANES]
@@ -153,13 +156,13 @@ def _mark(x, blocked, threshold, bits):
             bit1 = np.uint32(2) << np.uint32(s)
             bit2 = np.uint32(4) << np.uint32(s)
             bit3 = np.uint32(8) << np.uint32(s)
-            for l in range(LANES):
-                t = threshold[l]
-                a = bit0 if x0 * w[l] >= t else zero
-                b = bit1 if x1 * w[l + LANES] >= t else zero
-                c = bit2 if x2 * w[l + 2 * LANES] >= t else zero
-                d = bit3 if x3 * w[l + 3 * LANES] >= t else zero
-                row[l] |= (a | b) | (c | d)
+            for lane in range(LANES):
+                t = threshold[lane]
+                a = bit0 if x0 * w[lane] >= t else zero
+                b = bit1 if x1 * w[lane + LANES] >= t else zero
+                c = bit2 if x2 * w[lane + 2 * LANES] >= t else zero
+                d = bit3 if x3 * w[lane + 3 * LANES] >= t else zero
+                row[lane] |= (a | b) | (c | d)
 
 
 @_compile
@@ -189,7 +192,7 @@ def _kth_largest(values, n, k):
 
 @_compile
 def _keep_largest(values, units, n, k, scratch):
-    """Shrink the n candidates, sorted by unit, to the k largest; of equal ones the last go first."""
+    """Shrink n candidates, sorted by unit, to the k largest; of equal ones the last go first."""
     if n - k > 4:
         scratch[:n] = values[:n]
         cut = _kth_largest(scratch, n, k)
@@ -215,31 +218,31 @@ def _keep_largest(values, units, n, k, scratch):
 
 
 @_compile
-def _candidates(x, blocked, l, bits, real_units, values, units):
-    """Write the marked products of lane l in ascending order of unit; returns how many."""
+def _candidates(x, blocked, lane, bits, real_units, values, units):
+    """Write the marked products of lane lane in ascending order of unit; returns how many."""
     n = 0
     for word in range((real_units + 63) // 64):
-        mask = np.uint64(bits[2 * word * LANES + l])
-        mask |= np.uint64(bits[(2 * word + 1) * LANES + l]) << np.uint64(32)
+        mask = np.uint64(bits[2 * word * LANES + lane])
+        mask |= np.uint64(bits[(2 * word + 1) * LANES + lane]) << np.uint64(32)
         if real_units - 64 * word < 64:
             mask &= (np.uint64(1) << np.uint64(real_units - 64 * word)) - np.uint64(1)
         while mask != 0:
             m = 64 * word + int(_trailing_zeros(mask))
             mask &= mask - np.uint64(1)
-            values[n], units[n] = x[m] * blocked[m * LANES + l], m
+            values[n], units[n] = x[m] * blocked[m * LANES + lane], m
             n += 1
     return n
 
 
 @_compile
-def _every_candidate(x, blocked, l, k, real_units, at_most, values, units, taken):
-    """As `_candidates` and `_keep_largest`, for rows with NaN or Inf: NaN ranks above all numbers."""
+def _every_candidate(x, blocked, lane, k, real_units, at_most, values, units, taken):
+    """The k largest of lane, for rows with NaN or Inf, by k plain scans; NaN ranks above Inf."""
     taken[:] = False
     for _ in range(k):
         best = -1
         top = x[0]
         for m in range(real_units):
-            v = x[m] * blocked[m * LANES + l]
+            v = x[m] * blocked[m * LANES + lane]
             if taken[m] or (at_most and v <= 0):
                 continue
             if best < 0 or v > top or (np.isnan(v) and not np.isnan(top)):
@@ -250,13 +253,15 @@ def _every_candidate(x, blocked, l, k, real_units, at_most, values, units, taken
     n = 0
     for m in range(real_units):
         if taken[m]:
-            values[n], units[n] = x[m] * blocked[m * LANES + l], m
+            values[n], units[n] = x[m] * blocked[m * LANES + lane], m
             n += 1
     return n
 
 
 @_compile
-def forward(x, blocked, finite, k, real_units, at_most, y, kept, first_n, last_n, first_block, last_block):
+def forward(
+    x, blocked, finite, k, real_units, at_most, y, kept, first_n, last_n, first_block, last_block
+):
     """Fill y[n, o] and kept[n, o, j] (units ascending, then -1) for a range of samples and blocks.
 
     x: [n, padded m]; blocked: [block, padded m * LANES]; padding repeats the last unit.
@@ -294,16 +299,18 @@ def forward(x, blocked, finite, k, real_units, at_most, y, kept, first_n, last_n
                     _maxima_of_four(fours, padded // 4, maxima)
                 _thresholds(maxima, groups, k, at_most, least, rounds, low, high, count)
                 _mark(row, w, low, bits)
-            for l in range(lanes):
+            for lane in range(lanes):
                 if finite[n]:
-                    found = _candidates(row, w, l, bits, real_units, values, units)
+                    found = _candidates(row, w, lane, bits, real_units, values, units)
                     if found > k:
                         _keep_largest(values, units, found, k, scratch)
                         found = k
                 else:
-                    found = _every_candidate(row, w, l, k, real_units, at_most, values, units, taken)
+                    found = _every_candidate(
+                        row, w, lane, k, real_units, at_most, values, units, taken
+                    )
                 total = x.dtype.type(0)
-                o = block * LANES + l
+                o = block * LANES + lane
                 for j in range(found):
                     total += values[j]
                     kept[n, o, j] = units[j]
@@ -314,7 +321,7 @@ def forward(x, blocked, finite, k, real_units, at_most, y, kept, first_n, last_n
 
 @_compile
 def routed_sum(x, weight, kept, y, first, last):
-    """y[n, o] = sum over kept units m of x[n, m] w[o, m], for samples first .. last - 1."""
+    """y[n, o] = sum over kept units m of x[n, m] w[o, m], for n in first .. last - 1."""
     for n in range(first, last):
         for o in range(weight.shape[0]):
             total = x.dtype.type(0)
@@ -328,7 +335,7 @@ def routed_sum(x, weight, kept, y, first, last):
 
 @_compile
 def input_grad(grad_y, weight, kept, grad_x, first, last):
-    """grad_x[n, m] += sum over o that kept m of grad_y[n, o] w[o, m], for samples first .. last - 1."""
+    """grad_x[n, m] += sum over o that kept m of grad_y[n, o] w[o, m], for n in first .. last-1."""
     for n in range(first, last):
         for o in range(weight.shape[0]):
             g = grad_y[n, o]
@@ -341,7 +348,7 @@ def input_grad(grad_y, weight, kept, grad_x, first, last):
 
 @_compile
 def weight_grad(grad_y, x, kept, grad_weight, first, last):
-    """grad_w[o, m] += sum over n where o kept m of grad_y[n, o] x[n, m], for outputs first .. last - 1."""
+    """grad_w[o, m] += sum over n that kept m of grad_y[n, o] x[n, m], for o in first .. last-1."""
     for n in range(x.shape[0]):
         for o in range(first, last):
             g = grad_y[n, o]

@@ -1,9 +1,11 @@
-"""The routed sum in plain torch: any device and dtype, no compiler, the oracle of the other kernels.
+"""The routed sum in plain torch: any device and dtype, no compiler, the oracle of the other
+kernels.
 
 Index legend: ``n`` sample, ``o`` output unit, ``m`` input unit, ``j`` kept slot.
 
-Works in chunks of samples and outputs, so that no tensor of n x o x m entries ever exists. Inputs of
-16 bits are multiplied and summed in float32, where their products are exact; results return to 16.
+Works in chunks of samples and outputs, so that no tensor of n x o x m entries ever exists. Inputs
+of 16 bits are multiplied and summed in float32, where their products are exact; results return to
+16.
 """
 
 from collections.abc import Iterator
@@ -32,7 +34,7 @@ def forward(x: Tensor, weight: Tensor, k: int, at_most: bool) -> tuple[Tensor, T
     y = x.new_empty(x.shape[0], weight.shape[0])
     x, weight = widen(x), widen(weight)
     kept = torch.empty(*y.shape, k, dtype=index_dtype(weight), device=x.device)
-    for rows, outputs in _chunks(*y.shape, x.shape[1]):
+    for rows, outputs in _chunks(y, x.shape[1]):
         products = x[rows, None] * weight[outputs]
         units = select(products, k, at_most=at_most)
         y[rows, outputs] = _gather(products, units).sum(-1)
@@ -44,7 +46,7 @@ def routed_sum(x: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
     """y[n, o] = sum over the kept units m of x[n, m] w[o, m], [n, o]."""
     y = x.new_empty(x.shape[0], weight.shape[0])
     x, weight = widen(x), widen(weight)
-    for rows, outputs in _chunks(*y.shape, kept.shape[2]):
+    for rows, outputs in _chunks(y, kept.shape[2]):
         units = kept[rows, outputs].long()
         inputs = _gather(x[rows, None].expand(-1, units.shape[1], -1), units)
         weights = _gather(weight[outputs].expand(units.shape[0], -1, -1), units)
@@ -57,7 +59,7 @@ def input_grad(grad_y: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
     units_in, dtype = weight.shape[1], grad_y.dtype
     grad_y, weight = widen(grad_y), widen(weight)
     grad_x = grad_y.new_zeros(grad_y.shape[0] * units_in)
-    for rows, outputs in _chunks(*grad_y.shape, kept.shape[2]):
+    for rows, outputs in _chunks(grad_y, kept.shape[2]):
         units = kept[rows, outputs].long()
         weights = _gather(weight[outputs].expand(units.shape[0], -1, -1), units)
         first = torch.arange(grad_y.shape[0], device=units.device)[rows, None, None] * units_in
@@ -71,7 +73,7 @@ def weight_grad(grad_y: Tensor, x: Tensor, kept: Tensor) -> Tensor:
     units_in, dtype = x.shape[1], grad_y.dtype
     grad_y, x = widen(grad_y), widen(x)
     grad_weight = grad_y.new_zeros(grad_y.shape[1] * units_in)
-    for rows, outputs in _chunks(*grad_y.shape, kept.shape[2]):
+    for rows, outputs in _chunks(grad_y, kept.shape[2]):
         units = kept[rows, outputs].long()
         inputs = _gather(x[rows, None].expand(-1, units.shape[1], -1), units)
         first = torch.arange(grad_y.shape[1], device=units.device)[outputs, None] * units_in
@@ -95,8 +97,9 @@ def _gather(values: Tensor, units: Tensor) -> Tensor:
     return values.gather(-1, units.clamp(min=0)).masked_fill(units < 0, 0)
 
 
-def _chunks(rows: int, outputs: int, width: int) -> Iterator[tuple[slice, slice]]:
-    """Slices of rows and outputs whose product with width stays within CHUNK."""
+def _chunks(table: Tensor, width: int) -> Iterator[tuple[slice, slice]]:
+    """Slices of the rows and columns of table that hold at most CHUNK entries of that width."""
+    rows, outputs = table.shape
     wide = max(1, min(outputs, CHUNK // max(width, 1)))
     tall = max(1, CHUNK // max(wide * width, 1))
     for row in range(0, rows, tall):

@@ -15,6 +15,8 @@ from torch.library import custom_op
 from interpretable_sgd.ops.dispatch import implementation
 from interpretable_sgd.ops.reference import index_dtype
 
+BatchingRule = Callable[..., tuple[Any, Any]]
+
 
 @custom_op("interpretable_sgd::routed_linear", mutates_args=())
 def routed_linear(x: Tensor, weight: Tensor, k: int, at_most: bool) -> tuple[Tensor, Tensor]:
@@ -61,7 +63,7 @@ def _(grad_y: Tensor, x: Tensor, kept: Tensor) -> Tensor:
     return grad_y.new_empty(grad_y.shape[1], x.shape[1])
 
 
-def _over_samples(op: Callable[..., Any]) -> Callable[..., Any]:
+def _over_samples(op: Callable[..., Any]) -> BatchingRule:
     """Batching rule: a batch dimension beside a shared weight is only more samples."""
     one_by_one = _one_by_one(op)
 
@@ -71,9 +73,9 @@ def _over_samples(op: Callable[..., Any]) -> Callable[..., Any]:
         size = info.batch_size
         args = tuple(
             _batch_first(a, d, size).flatten(0, 1) if isinstance(a, Tensor) and i != 1 else a
-            for i, (a, d) in enumerate(zip(args, in_dims))
+            for i, (a, d) in enumerate(zip(args, in_dims, strict=True))
         )
-        out = op(*args)
+        out: Tensor | tuple[Tensor, ...] = op(*args)
         if isinstance(out, Tensor):
             return out.unflatten(0, (size, -1)), 0
         return tuple(t.unflatten(0, (size, -1)) for t in out), (0,) * len(out)
@@ -81,19 +83,19 @@ def _over_samples(op: Callable[..., Any]) -> Callable[..., Any]:
     return rule
 
 
-def _one_by_one(op: Callable[..., Any]) -> Callable[..., Any]:
+def _one_by_one(op: Callable[..., Any]) -> BatchingRule:
     """Batching rule for a batch of weights, which share nothing."""
 
     def rule(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Any, Any]:
         size = info.batch_size
         columns = [
             _batch_first(a, d, size) if isinstance(a, Tensor) else [a] * size
-            for a, d in zip(args, in_dims)
+            for a, d in zip(args, in_dims, strict=True)
         ]
-        outs = [op(*column) for column in zip(*columns)]
+        outs = [op(*column) for column in zip(*columns, strict=True)]
         if isinstance(outs[0], Tensor):
             return torch.stack(outs), 0
-        return tuple(torch.stack(column) for column in zip(*outs)), (0,) * len(outs[0])
+        return tuple(torch.stack(column) for column in zip(*outs, strict=True)), (0,) * len(outs[0])
 
     return rule
 
