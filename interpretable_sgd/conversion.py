@@ -162,10 +162,10 @@ def _recast(module: nn.Module, kind: type[_Layer]) -> _Layer:
 
 def _replace(model: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> nn.Module:
     """Put the new modules wherever the old ones are registered."""
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if child in replacements:
-                setattr(parent, name, replacements[child])
+    # a module may be registered under several names
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if name and module in replacements:
+            model.set_submodule(name, replacements[module])
     return replacements.get(model, model)
 
 

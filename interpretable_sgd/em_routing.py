@@ -49,9 +49,9 @@ def em_routing(votes: Tensor, iterations: int = 3) -> Clusters:
     Raises:
         ValueError: iterations is below 1.
 
-    >>> votes = torch.tensor([[1.0, 1.1, 9.0], [5.0, 1.0, 9.1]])[..., None]
-    >>> em_routing(votes, iterations=1).means.flatten().tolist()  # the plain means
-    [3.700000047683716, 5.033332824707031]
+    >>> votes = torch.tensor([[1.0, 1.0, 7.0], [4.0, 0.0, 8.0]])[..., None]
+    >>> em_routing(votes, iterations=1).means.flatten()  # the plain means
+    tensor([3., 4.])
     """
     _check_iterations(iterations)
     responsibilities = votes.new_full(votes.shape[:-1], 1 / votes.shape[-3])
@@ -169,7 +169,7 @@ def _gaussians(votes: Tensor, responsibilities: Tensor) -> tuple[Tensor, Tensor]
     means = (share * votes).sum(-2) / total
     variances = (share * (votes - means.unsqueeze(-2)) ** 2).sum(-2) / total
     # a cluster of one vote has no variance, and a Gaussian without one has no gradient
-    spread = votes.detach().var(dim=-2, correction=0)
+    spread = votes.var(dim=-2, correction=0)
     return means, variances + VARIANCE_FLOOR * spread + torch.finfo(votes.dtype).eps
 
 

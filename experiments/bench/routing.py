@@ -1,8 +1,9 @@
 """Routed layers beside dense and straightforward ones: time, memory, growth, and a whole ResNet-18.
 
-Claims, on a CPU: at (B, O, M, K) = (256, 365, 512, 5) forward + backward are at least 15 times faster
-than ``(x[:, None] * W).topk(K)`` with at most 1/20 of its extra memory; time grows at most linearly in
-each of B, O, M; a ResNet-18 training step with a routed head takes at most 1.03 times the dense one.
+Claims, on a CPU: at (B, O, M, K) = (256, 365, 512, 5) forward + backward are at least 15 times
+faster than ``(x[:, None] * W).topk(K)`` with at most 1/20 of its extra memory; time grows at most
+linearly in each of B, O, M; a ResNet-18 training step with a routed head takes at most 1.03 times
+the dense one.
 
     python -m experiments.bench.routing [--only layers growth resnet] [--threads N] [--device cuda]
 
@@ -44,9 +45,11 @@ class Straightforward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[n, m] -> [n, o], or [n, m, h, w] -> [n, o, h, w]."""
         if x.dim() == 4:
-            return self.route(x.permute(0, 2, 3, 1).flatten(0, 2)).view(
-                x.shape[0], *x.shape[2:], -1
-            ).permute(0, 3, 1, 2)
+            return (
+                self.route(x.permute(0, 2, 3, 1).flatten(0, 2))
+                .view(x.shape[0], *x.shape[2:], -1)
+                .permute(0, 3, 1, 2)
+            )
         return self.route(x)
 
     def route(self, x: Tensor) -> Tensor:
@@ -103,7 +106,7 @@ def layers(args: argparse.Namespace) -> None:
 
 def growth(args: argparse.Namespace) -> None:
     """Exponent of the time in each size, by least squares on logarithms."""
-    print(f"\n| size | values | ms | exponent |\n|---|---|---|---|")
+    print("\n| size | values | ms | exponent |\n|---|---|---|---|")
     for name, start in GROWTH_BASE.items():
         values = [start * f for f in GROWTH_FACTORS]
         calls = []
@@ -156,7 +159,9 @@ def _table(
     dtype: torch.dtype,
     args: argparse.Namespace,
 ) -> None:
-    calls = [_step(c.to(args.device, dtype), x.to(args.device, dtype)) for c in contestants.values()]
+    calls = [
+        _step(c.to(args.device, dtype), x.to(args.device, dtype)) for c in contestants.values()
+    ]
     times = dict(zip(contestants, _interleaved(calls, args.rounds, args.device), strict=True))
     peaks = {
         name: extra_peak(call, args.device) for name, call in zip(contestants, calls, strict=True)

@@ -1,4 +1,7 @@
-"""The CPU kernels as functions on tensors: blocking of the weights and division among threads.
+"""The CPU kernels as functions on tensors: dtypes, layouts and threads.
+
+Everything that touches a whole operand happens in the kernels: an operator of torch around them
+would wake its own threads, which spin on the cores that ours need.
 
 Threads are ours rather than numba's: its threading layers abort the process when two Python threads
 call at once or after a fork, while kernels that release the GIL need nothing but a pool.
@@ -23,25 +26,16 @@ os.register_at_fork(after_in_child=_pools.clear)
 
 def forward(x: Tensor, weight: Tensor, k: int, at_most: bool) -> tuple[Tensor, Tensor]:
     """As `reference.forward`."""
-    samples, outputs, units = x.shape[0], weight.shape[0], x.shape[1]
-    wide_x, wide_weight = _wide(x), _wide(weight)
+    samples, outputs = x.shape[0], weight.shape[0]
     kept = torch.empty(samples, outputs, k, dtype=index_dtype(weight))
-    y = wide_x.new_empty(samples, outputs)
-    finite = wide_x.isfinite().all(1) & wide_weight.isfinite().all()
-    blocked = _blocked(wide_weight)
-    padded_x = _padded(wide_x)
-    arrays = [t.numpy() for t in (padded_x, blocked, finite)]
-    y_array, kept_array = y.numpy(), kept.numpy()
-
-    def slab(rows: tuple[int, int], blocks: tuple[int, int]) -> None:
-        kernels.forward(*arrays, k, units, at_most, y_array, kept_array, *rows, *blocks)
-
-    blocks = blocked.shape[0]
-    work = samples * outputs * units
+    y = _wide(x).new_empty(samples, outputs)
+    arrays = [_wide(x).numpy(), _wide(weight).numpy(), k, at_most, y.numpy(), kept.numpy()]
+    blocks = -(-outputs // kernels.LANES)
+    work = samples * outputs * x.shape[1]
     if samples >= blocks:
-        _divide(lambda lo, hi: slab((lo, hi), (0, blocks)), samples, work)
+        _divide(lambda lo, hi: kernels.forward(*arrays, lo, hi, 0, blocks), samples, work)
     else:
-        _divide(lambda lo, hi: slab((0, samples), (lo, hi)), blocks, work)
+        _divide(lambda lo, hi: kernels.forward(*arrays, 0, samples, lo, hi), blocks, work)
     return y.to(x.dtype), kept
 
 
@@ -55,7 +49,7 @@ def routed_sum(x: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
 
 def input_grad(grad_y: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
     """As `reference.input_grad`."""
-    grad = _wide(grad_y).new_zeros(grad_y.shape[0], weight.shape[1])
+    grad = _wide(grad_y).new_empty(grad_y.shape[0], weight.shape[1])
     arrays = [t.numpy() for t in (_wide(grad_y), _wide(weight), kept.contiguous(), grad)]
     _divide(lambda lo, hi: kernels.input_grad(*arrays, lo, hi), grad_y.shape[0], kept.numel())
     return grad.to(grad_y.dtype)
@@ -63,7 +57,7 @@ def input_grad(grad_y: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
 
 def weight_grad(grad_y: Tensor, x: Tensor, kept: Tensor) -> Tensor:
     """As `reference.weight_grad`; a thread owns its rows, so the order of summation is fixed."""
-    grad = _wide(grad_y).new_zeros(grad_y.shape[1], x.shape[1])
+    grad = _wide(grad_y).new_empty(grad_y.shape[1], x.shape[1])
     arrays = [t.numpy() for t in (_wide(grad_y), _wide(x), kept.contiguous(), grad)]
     _divide(lambda lo, hi: kernels.weight_grad(*arrays, lo, hi), grad_y.shape[1], kept.numel())
     return grad.to(grad_y.dtype)
@@ -72,26 +66,6 @@ def weight_grad(grad_y: Tensor, x: Tensor, kept: Tensor) -> Tensor:
 def _wide(tensor: Tensor) -> Tensor:
     """In a dtype and a layout that the kernels know."""
     return widen(tensor.detach().resolve_neg()).contiguous()
-
-
-def _padded(rows: Tensor) -> Tensor:
-    """Repeat the last unit until the kernels' inner loops need no remainder."""
-    missing = -rows.shape[1] % kernels.UNIT_MULTIPLE
-    if not missing:
-        return rows
-    return torch.cat([rows, rows[:, -1:].expand(-1, missing)], dim=1)
-
-
-def _blocked(weight: Tensor) -> Tensor:
-    """[o, m] -> [block, m * lane], lanes of a block contiguous."""
-    lanes = kernels.LANES
-    weight = _padded(weight)
-    weight = torch.nn.functional.pad(weight, (0, 0, 0, -weight.shape[0] % lanes))
-    return (
-        weight.view(-1, lanes, weight.shape[1])
-        .transpose(1, 2)
-        .reshape(weight.shape[0] // lanes, -1)
-    )
 
 
 def _divide(task: Callable[[int, int], None], length: int, work: int) -> None:

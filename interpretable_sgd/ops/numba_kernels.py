@@ -2,9 +2,9 @@
 
 Index legend: ``n`` sample, ``o`` output unit, ``m`` input unit, ``j`` kept slot.
 
-`forward` never branches on a product. ``LANES`` output units ride side by side in the vector unit,
-and the weights come blocked as ``[block of outputs][m][lane]``, so that every inner loop is plain
-and contiguous over lanes. For each sample and block:
+`forward` never branches on a product. ``LANES`` output units ride side by side in the vector unit:
+their weights are copied to ``[m][lane]``, so that every inner loop is plain and contiguous over
+lanes. For each sample and block of outputs:
 
 1. maxima of small groups of products (1, 4 or 16 units wide, by `_group_width`);
 2. bisection, on all lanes at once, for a threshold that at least k of the group maxima reach. Each
@@ -259,21 +259,45 @@ def _every_candidate(x, blocked, lane, k, real_units, at_most, values, units, ta
 
 
 @_compile
-def forward(
-    x, blocked, finite, k, real_units, at_most, y, kept, first_n, last_n, first_block, last_block
-):
-    """Fill y[n, o] and kept[n, o, j] (units ascending, then -1) for a range of samples and blocks.
+def _load_units(row, padded):
+    """Copy the units of one row, repeat the last as padding; returns whether all are finite."""
+    real = row.shape[0]
+    padded[:real] = row
+    padded[real:] = row[real - 1]
+    finite = True
+    for m in range(real):
+        finite &= np.isfinite(row[m])
+    return finite
 
-    x: [n, padded m]; blocked: [block, padded m * LANES]; padding repeats the last unit.
-    finite: [n] whether all of x[n] and all weights are.
+
+@_compile
+def _load_block(weight, block, padded, blocked):
+    """Bring LANES rows of the weights side by side; returns whether all are finite."""
+    finite = True
+    for lane in range(LANES):
+        o = block * LANES + lane
+        if o < weight.shape[0]:
+            finite &= _load_units(weight[o], padded)
+        for m in range(padded.shape[0]):
+            blocked[m * LANES + lane] = padded[m]
+    return finite
+
+
+@_compile
+def forward(x, weight, k, at_most, y, kept, first_n, last_n, first_block, last_block):
+    """Fill y[n, o] and kept[n, o, j], units ascending, then -1.
+
+    Samples first_n .. last_n - 1, outputs LANES * first_block .. LANES * last_block - 1.
     """
     least = np.nextafter(x.dtype.type(0), x.dtype.type(1))
-    padded = x.shape[1]
-    outputs = y.shape[1]
-    slots = kept.shape[2]
+    real_units = x.shape[1]
+    padded = (real_units + UNIT_MULTIPLE - 1) // UNIT_MULTIPLE * UNIT_MULTIPLE
     width = _group_width(padded, k)
-    groups = (real_units + width - 1) // width  # those of padding alone would count a unit twice
+    # groups of padding alone would count the last unit twice
+    groups = (real_units + width - 1) // width
     rounds = 12 if width == 1 else 8
+    row = np.empty(padded, x.dtype)
+    w = np.empty(padded * LANES, x.dtype)
     fours = np.empty(padded // 4 * LANES, x.dtype)
     maxima = np.empty(padded // width * LANES, x.dtype)
     low = np.empty(LANES, x.dtype)
@@ -285,11 +309,10 @@ def forward(
     scratch = np.empty(padded, x.dtype)
     taken = np.empty(padded, np.bool_)
     for block in range(first_block, last_block):
-        w = blocked[block]
-        lanes = min(LANES, outputs - block * LANES)
+        finite_weights = _load_block(weight, block, row, w)
         for n in range(first_n, last_n):
-            row = x[n]
-            if finite[n]:
+            finite = _load_units(x[n], row) and finite_weights
+            if finite:
                 if width == 1:
                     _products(row, w, maxima)
                 elif width == 4:
@@ -299,8 +322,8 @@ def forward(
                     _maxima_of_four(fours, padded // 4, maxima)
                 _thresholds(maxima, groups, k, at_most, least, rounds, low, high, count)
                 _mark(row, w, low, bits)
-            for lane in range(lanes):
-                if finite[n]:
+            for lane in range(min(LANES, y.shape[1] - block * LANES)):
+                if finite:
                     found = _candidates(row, w, lane, bits, real_units, values, units)
                     if found > k:
                         _keep_largest(values, units, found, k, scratch)
@@ -314,7 +337,7 @@ def forward(
                 for j in range(found):
                     total += values[j]
                     kept[n, o, j] = units[j]
-                for j in range(found, slots):
+                for j in range(found, k):
                     kept[n, o, j] = -1
                 y[n, o] = total
 
@@ -335,7 +358,8 @@ def routed_sum(x, weight, kept, y, first, last):
 
 @_compile
 def input_grad(grad_y, weight, kept, grad_x, first, last):
-    """grad_x[n, m] += sum over o that kept m of grad_y[n, o] w[o, m], for n in first .. last-1."""
+    """grad_x[n, m] = sum over o that kept m of grad_y[n, o] w[o, m], for n in first .. last - 1."""
+    grad_x[first:last] = 0
     for n in range(first, last):
         for o in range(weight.shape[0]):
             g = grad_y[n, o]
@@ -348,7 +372,8 @@ def input_grad(grad_y, weight, kept, grad_x, first, last):
 
 @_compile
 def weight_grad(grad_y, x, kept, grad_weight, first, last):
-    """grad_w[o, m] += sum over n that kept m of grad_y[n, o] x[n, m], for o in first .. last-1."""
+    """grad_w[o, m] = sum over n that kept m of grad_y[n, o] x[n, m], for o in first .. last - 1."""
+    grad_weight[first:last] = 0
     for n in range(x.shape[0]):
         for o in range(first, last):
             g = grad_y[n, o]

@@ -1,4 +1,4 @@
-"""Every implementation keeps the units that the reference keeps, and the reference those of a loop."""
+"""Every implementation keeps the units of the reference, and the reference those of a loop."""
 
 import importlib
 import math
@@ -71,9 +71,11 @@ def loop(x: Tensor, weight: Tensor, k: int, at_most: bool) -> list[list[set[int]
     def kept(products: list[float]) -> set[int]:
         order = sorted(
             (m for m, p in enumerate(products) if not at_most or not p <= 0),
-            key=lambda m: (not math.isnan(products[m]), -products[m], m)
-            if not math.isnan(products[m])
-            else (False, 0, m),
+            key=lambda m: (
+                (not math.isnan(products[m]), -products[m], m)
+                if not math.isnan(products[m])
+                else (False, 0, m)
+            ),
         )
         return set(order[:k])
 
