@@ -29,7 +29,7 @@ def forward(x: Tensor, weight: Tensor, k: int, at_most: bool) -> tuple[Tensor, T
 
     Returns:
         y: sums of the kept products, [n, o].
-        kept: kept units in ascending order, then -1, [n, o, k], int16 or int32.
+        kept: kept units, in whatever order, then -1 in empty slots, [n, o, k], int16 or int32.
     """
     y = x.new_empty(x.shape[0], weight.shape[0])
     x, weight = widen(x), widen(weight)
