@@ -1,0 +1,143 @@
+"""Finding the layers that own given parameters, in a model or in whatever runs forward."""
+
+import weakref
+from collections.abc import Callable, Collection
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import DataParallel
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.hooks import RemovableHandle
+
+from interpretable_sgd.activations import Announce, Tap, attach, detach, owners
+from interpretable_sgd.gradients import Layer
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The user's model inside DistributedDataParallel or torch.compile, whose names are meant."""
+    inner: Any = model
+    while isinstance(inner, DataParallel | DistributedDataParallel) or hasattr(inner, "_orig_mod"):
+        inner = inner._orig_mod if hasattr(inner, "_orig_mod") else inner.module
+    return inner
+
+
+class Taps:
+    """All taps of one optimizer, and the hooks that find where to put them.
+
+    A transient global forward hook is the one place from which an optimizer that was given
+    parameters alone can find the modules that own them: before a model's first forward, `choose`
+    sees its layers.
+
+    Args:
+        choose: tells whether to tap a layer, given its name in the model that ran.
+        announce: see `Tap`.
+    """
+
+    def __init__(
+        self,
+        choose: Callable[[str, Layer], bool],
+        announce: Announce,
+    ) -> None:
+        self._choose, self._announce = choose, announce
+        self._layers: weakref.WeakKeyDictionary[Layer, Tap] = weakref.WeakKeyDictionary()
+        self._seen: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+        self._taps: dict[Tensor, Tap] = {}
+        self._handles: list[RemovableHandle] = []
+        self._late: nn.Module | None = None
+
+    def __getitem__(self, parameter: Tensor) -> Tap:
+        return self._taps[parameter]
+
+    def __contains__(self, parameter: Tensor) -> bool:
+        return parameter in self._taps
+
+    def layers(self, parameter: Tensor) -> list[Layer]:
+        """The layers found to own a parameter."""
+        tap = self._taps.get(parameter)
+        return [layer for layer, owned in self._layers.items() if owned is tap]
+
+    def visit(self, model: nn.Module) -> None:
+        """Tap the chosen layers of a model."""
+        self._seen.update(model.modules())
+        for name, layer in owners(unwrapped(model)):
+            if self._choose(name, layer):
+                weight = layer.weight
+                tap = self._taps.setdefault(
+                    weight, Tap(weight, name or type(layer).__name__, self._announce)
+                )
+                attach(layer, tap)
+                self._layers[layer] = tap
+
+    def release(self, parameter: Tensor) -> None:
+        """Make the layers of one parameter plain again."""
+        for layer in self.layers(parameter):
+            detach(layer)
+            del self._layers[layer]
+        self._taps.pop(parameter, None)
+
+    def keep(self, routed: Collection[Tensor]) -> list[Tensor]:
+        """What is routed is known: tap nothing else and look no further.
+
+        Returns:
+            The parameters whose layers have become plain again.
+        """
+        self.stop_watching()
+        dropped = [parameter for parameter in self._taps if parameter not in set(routed)]
+        for parameter in dropped:
+            self.release(parameter)
+        for tap in self._taps.values():
+            tap.settle()
+        return dropped
+
+    def forget(self) -> None:
+        """Drop the statistics that wait to be taken."""
+        for tap in self._taps.values():
+            tap.take()
+
+    def restart(self) -> None:
+        """Find the layers anew, after what is routed has changed."""
+        for tap in self._taps.values():
+            tap.restart(self._announce)
+        self.watch()
+
+    def close(self) -> None:
+        """Make every layer plain again and remove all hooks."""
+        self.stop_watching()
+        for parameter in list(self._taps):
+            self.release(parameter)
+
+    def watch(self) -> None:
+        """Visit each model just before it first runs, until `stop_watching`."""
+        self._seen = weakref.WeakSet()
+        if not self._handles:
+            self._handles = [
+                register_module_forward_pre_hook(self._before),
+                register_module_forward_hook(self._after),
+            ]
+
+    @property
+    def watching(self) -> bool:
+        """Whether the global hooks are set."""
+        return bool(self._handles)
+
+    def stop_watching(self) -> None:
+        """Remove the global hooks."""
+        while self._handles:
+            self._handles.pop().remove()
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _before(self, module: nn.Module, args: Any) -> None:
+        if module not in self._seen:
+            self.visit(module)
+            if module in self._layers:
+                self._late = module
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _after(self, module: nn.Module, args: Any, output: Any) -> Any:
+        # torch looked up a bare layer's forward before its class was swapped: run the new one.
+        if module is not self._late:
+            return None
+        self._late = None
+        return module.forward(*args) if args else None

@@ -1,0 +1,186 @@
+"""From constants to masks: the order in which a routed layer's mask is made.
+
+Shared masks act in the optimizer's step, on lagged statistics. Per-sample masks (Algorithm 3)
+cannot be had from a batch's gradient, so they act in backward.
+
+Index legend: `i` sample, `c` output unit, `m` input connection.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from interpretable_sgd.gradients import Layer, per_sample, positions, weight_gradient
+from interpretable_sgd.lipschitz import SCORES, curvature, gate
+from interpretable_sgd.probabilities import explore, literal, waterfill
+from interpretable_sgd.sampling import bernoulli, fold, systematic
+
+_CHUNK = 1 << 22
+"""Most coordinates, over samples, that per-sample masks hold at a time."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How coordinates are selected; the mask options of a param group at one step.
+
+    Args:
+        block_size: K > 0, the mean number of connections selected per output unit, now.
+        sparsity: s <= 1.
+        lipschitz: a key of `lipschitz.SCORES`.
+        probabilities: "waterfill" or "paper".
+        draw: "independent", "systematic" (shared masks) or "unit" (per-sample masks).
+        floor: eps in [0, 1).
+        unbiased: divide what is selected by its probability.
+    """
+
+    block_size: float
+    sparsity: float
+    lipschitz: str
+    probabilities: str
+    draw: str
+    floor: float
+    unbiased: bool
+
+    def responsibility(self, constants: Tensor) -> Tensor:
+        """pi of constants G before the floor, (..., O, M); rows without information are uniform."""
+        if self.probabilities == "paper":
+            return literal(constants, self.sparsity)
+        pi = waterfill(constants, self.block_size, self.sparsity)
+        known = (constants > 0).any(-1, keepdim=True)
+        return torch.where(known, pi, min(1.0, self.block_size / pi.shape[-1]))
+
+    def probability(self, responsibility: Tensor) -> Tensor:
+        """pi with the floor, (..., O, M)."""
+        return (
+            explore(responsibility, self.floor, self.block_size) if self.floor else responsibility
+        )
+
+    def select(self, probability: Tensor, key: int) -> Tensor:
+        """One mask for the whole batch, boolean, (O, M)."""
+        return (systematic if self.draw == "systematic" else bernoulli)(probability, key)
+
+
+def statistic(
+    lipschitz: str, signed: bool, layer: Layer, input: Tensor, output: Tensor, gradient: Tensor
+) -> Tensor:
+    """sum_i h_ic x_im^2 over a batch, by the layer's weight-gradient operation.
+
+    Args:
+        lipschitz: a key of `lipschitz.SCORES`.
+        signed: keep positive and negative inputs apart, which gates on signed inputs need.
+
+    Returns:
+        (1, O, M), or (2, O, M) if signed: of (x)_+ and of (x)_-.
+    """
+    h = curvature(SCORES[lipschitz].curvature, output, gradient, unit_dim(layer, gradient))
+    parts = [input.clamp(min=0), input.clamp(max=0)] if signed else [input]
+    moments = [weight_gradient(layer, x.to(h.dtype).square(), h) for x in parts]
+    return torch.stack(moments).flatten(2)
+
+
+def constants(lipschitz: str, weight: Tensor, moments: Tensor) -> Tensor:
+    """Constants of a score from its statistic.
+
+    Args:
+        lipschitz: a key of `lipschitz.SCORES`.
+        weight: W, (O, M).
+        moments: (1 or 2, ..., O, M) of `statistic`.
+
+    Returns:
+        (..., O, M).
+    """
+    if not SCORES[lipschitz].gated:
+        return moments.sum(0)
+    return gate(weight, moments[0], moments[1] if len(moments) > 1 else None)
+
+
+def unit_dim(layer: nn.Module, output: Tensor) -> int:
+    """The dimension of a layer's output that runs over its units."""
+    if isinstance(layer, nn.Linear):
+        return output.dim() - 1
+    return output.dim() - 1 - len(layer.kernel_size)  # type: ignore[arg-type]
+
+
+def masked_gradient(
+    rule: Rule, key: int, layer: Layer, input: Tensor, output: Tensor, gradient: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Algorithm 3: sum_i q_i * g_i with a mask for every sample, and what its bias needs.
+
+    Args:
+        rule: how to select.
+        key: of the draws.
+        layer, input, output, gradient: of the layer's backward.
+
+    Returns:
+        The masked gradient, shape of the weight, and the sums over samples of
+        (pi g, pi, g, q, 1), shape (5, O, M), see `bias_ratio`.
+    """
+    h = curvature(SCORES[rule.lipschitz].curvature, output, gradient, unit_dim(layer, gradient))
+    x, delta = positions(layer, input.to(h.dtype), gradient.to(h.dtype))
+    _, h = positions(layer, input, h)
+    weight = layer.weight.detach().flatten(1).to(h.dtype)
+    rows = max(1, _CHUNK // weight.numel())
+    total = sums = torch.zeros((), dtype=h.dtype, device=h.device)
+    chunks = zip(x.split(rows), delta.split(rows), h.split(rows), strict=True)
+    for number, (x_part, delta_part, h_part) in enumerate(chunks):
+        draw = _unit if rule.draw == "unit" else _independent
+        pi, q = draw(rule, fold(key, number), weight, x_part, h_part)
+        g = per_sample(x_part, delta_part)
+        kept = torch.where(q, g / pi if rule.unbiased else g, 0)
+        total = total + kept.sum(0)
+        of_samples = (pi * g, pi, g, q.to(g), torch.ones_like(g))
+        sums = sums + torch.stack([part.sum(0) for part in of_samples])
+    if not len(x):
+        sums = weight.new_zeros(5, *weight.shape)
+    return (total + torch.zeros_like(weight)).view_as(layer.weight).to(layer.weight.dtype), sums
+
+
+def _independent(
+    rule: Rule, key: int, weight: Tensor, x: Tensor, h: Tensor
+) -> tuple[Tensor, Tensor]:
+    """pi_icm and independent q_icm, (B, O, M)."""
+    if SCORES[rule.lipschitz].gated:
+        signs = (x.clamp(min=0), x.clamp(max=0))
+        moments = torch.stack([per_sample(part.square(), h) for part in signs])
+    else:
+        moments = per_sample(x.square(), h)[None]
+    G = constants(rule.lipschitz, weight, moments)
+    pi = rule.probability(rule.responsibility(G))
+    return pi, bernoulli(pi, key)
+
+
+def _unit(rule: Rule, key: int, weight: Tensor, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    """Rank-one draws q_icm = u_ic v_im, with the same marginals as independent ones.
+
+    h x^2 is a product, so its literal probabilities are too; water-filling a row cancels h_ic.
+    """
+    if x.shape[1] > 1 or x.shape[-1] > 1:
+        raise ValueError(
+            "draw='unit' needs Linear layers on (batch, features): h x^2 is summed over positions"
+        )
+    squares, h = x.square().flatten(1)[:, None], h.flatten(1)[:, None]
+    if rule.probabilities == "paper":
+        pi_u, pi_v = literal(h, rule.sparsity), literal(squares, rule.sparsity)
+    else:
+        pi_u, pi_v = torch.ones_like(h), rule.probability(rule.responsibility(squares))
+    u, v = bernoulli(pi_u, fold(key, 0)), bernoulli(pi_v, fold(key, 1))
+    return pi_u.mT * pi_v, u.mT & v
+
+
+def bias_ratio(sums: Tensor) -> Tensor:
+    """theta_j = C_j^2 / (pibar_j d_j F)^2, C_j = Cov_i(pi_ij, g_ij): the bias of per-sample masks.
+
+    The mean step is pibar_j d_j F + C_j; where theta >= 1 the bias can turn it around (theory,
+    Theorem C).
+
+    Args:
+        sums: (5, ...) sums over samples of (pi g, pi, g, q, 1), g divided by the batch size.
+
+    Returns:
+        theta >= 0, shape (...); inf where only the bias is left.
+    """
+    step, pi, gradient, _, count = sums
+    unbiased = pi / count.clamp(min=1) * gradient
+    ratio: Tensor = (step - unbiased) / unbiased
+    return ratio.square().nan_to_num(nan=0.0, posinf=torch.inf)

@@ -1,0 +1,273 @@
+"""Which parameters are routed: found in the first forward pass, settled in the first step."""
+
+import functools
+import warnings
+import weakref
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from interpretable_sgd import options, updates
+from interpretable_sgd.discovery import Taps
+from interpretable_sgd.gradients import Layer, weight_gradient
+from interpretable_sgd.lipschitz import SCORES
+from interpretable_sgd.masks import masked_gradient, statistic
+from interpretable_sgd.sampling import fold
+from interpretable_sgd.selection import Selection
+
+CE3 = (
+    "masks per sample do not descend the loss: on a separable two-class problem this algorithm "
+    "ends at 0 % accuracy with a growing loss (counterexample CE3 in docs/method.md); watch "
+    "bias_ratio(), or use mask='shared'"
+)
+
+
+class Routes:
+    """The routed parameters of an optimizer, and the taps on the layers that own them.
+
+    A param group's key `routed` holds the positions of its routed parameters, None until known.
+
+    Args:
+        optimizer: not kept alive; its layers become plain when it goes.
+        selections: what each param group's `layers` chooses; grows with them.
+    """
+
+    def __init__(self, optimizer: Optimizer, selections: list[Selection]) -> None:
+        self._owner = weakref.ref(optimizer)
+        self._selections = selections
+        self._taps = Taps(self._chooses, self._found)
+        self._uses: dict[Tensor, int] = {}
+        self._warned: set[str] = set()
+        self.index()
+        self._taps.watch()
+        weakref.finalize(optimizer, self._taps.close)
+
+    @property
+    def _groups(self) -> list[dict[str, Any]]:
+        owner = self._owner()
+        return owner.param_groups if owner is not None else []
+
+    @property
+    def _state(self) -> Any:
+        owner = self._owner()
+        return owner.state if owner is not None else {}
+
+    def index(self) -> None:
+        """Note where each parameter is: group, position in the group, position among all."""
+        places = [
+            (parameter, group, position)
+            for group, contents in enumerate(self._groups)
+            for position, parameter in enumerate(contents["params"])
+        ]
+        self._places = {p: (group, position, i) for i, (p, group, position) in enumerate(places)}
+
+    def extend(self) -> None:
+        """A param group, and its selection, have been added."""
+        self.index()
+        self._taps.watch()
+
+    def restart(self) -> None:
+        """The optimizer has loaded a state: find its layers anew."""
+        self.index()
+        self._taps.restart()
+
+    def attach(self, model: nn.Module) -> None:
+        """Tap the chosen layers of a model."""
+        self._taps.visit(model)
+        for group in self._groups:
+            named = isinstance(group["layers"], list)
+            if named and not any(p in self._taps for p in group["params"]):
+                raise ValueError(
+                    f"layers={group['layers']!r} matches no Linear or convolution layer of the "
+                    "model with a weight in this param group"
+                )
+
+    def close(self) -> None:
+        """Make all layers plain, and route nothing."""
+        self._taps.close()
+        for group in self._groups:
+            group["routed"] = []
+
+    def forget(self) -> None:
+        """Drop the statistics since the last step."""
+        self._taps.forget()
+
+    def routed(self) -> list[Tensor]:
+        """Parameters that are settled to be routed and have run."""
+        return [
+            group["params"][position]
+            for group in self._groups
+            for position in group["routed"] or ()
+            if "moments" in self._state.get(group["params"][position], ())
+        ]
+
+    def holds(self, parameter: Tensor) -> bool:
+        """Whether a parameter is settled to be routed."""
+        return self._places[parameter][1] in (self.group(parameter)["routed"] or ())
+
+    def group(self, parameter: Tensor) -> dict[str, Any]:
+        """The param group of a parameter."""
+        return self._groups[self._places[parameter][0]]
+
+    def name(self, parameter: Tensor) -> str:
+        """Name of the layer that owns a parameter, or else where the parameter is."""
+        if parameter in self._taps:
+            return self._taps[parameter].name
+        group, position, _ = self._places[parameter]
+        return f"param_groups[{group}][{position}]"
+
+    def key(self, parameter: Tensor, *words: int) -> int:
+        """The key of a draw: (seed, step, parameter, ...)."""
+        steps = self._state[parameter]["routed_steps"]
+        return fold(self.group(parameter)["seed"], steps, self._places[parameter][2], *words)
+
+    def observed(self, parameter: Tensor) -> Tensor:
+        """The statistic since the last step, summed over all processes."""
+        total = self._taps[parameter].take() if parameter in self._taps else None
+        if total is None:
+            total = torch.zeros_like(self._state[parameter]["moments"])
+        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+            dist.all_reduce(total)
+        return total
+
+    def _chooses(self, name: str, layer: Layer) -> bool:
+        """Whether a layer is routed, or may turn out to be the head."""
+        if layer.weight not in self._places:
+            return False
+        group, position, _ = self._places[layer.weight]
+        routed = self._groups[group]["routed"]
+        return self._selections[group].holds(name, layer) if routed is None else position in routed
+
+    def _found(self, parameter: Tensor, layer: Layer) -> None:
+        """A layer runs for the first time."""
+        group = self.group(parameter)
+        perhaps_head = group["routed"] is None and group["layers"] == "head"
+        # A convolution is the head only if no Linear layer runs, which the first step knows.
+        if isinstance(layer, nn.Linear) or not perhaps_head:
+            self._connect(parameter, layer)
+
+    def _connect(self, parameter: Tensor, layer: Layer) -> None:
+        group = self.group(parameter)
+        if parameter.is_complex():
+            raise TypeError(f"layers must not choose complex weights, got {layer}, complex")
+        if group["draw"] == "unit" and not isinstance(layer, nn.Linear):
+            raise ValueError(f"draw='unit' needs Linear layers, got {layer}")
+        tap, state = self._taps[parameter], self._state[parameter]
+        per_sample, score = group["mask"] == "per-sample", SCORES[group["lipschitz"]]
+        if "moments" not in state:
+            depth = 5 if per_sample else 2 if score.gated and tap.signed else 1
+            state.update(updates.blank((depth, *parameter.flatten(1).shape), parameter))
+        moments = state["moments"]
+        if per_sample:
+            self._warn(CE3)
+        tap.connect(
+            moments.shape,
+            functools.partial(self._masked, parameter)
+            if per_sample
+            else functools.partial(_moments, group["lipschitz"], len(moments) == 2),
+            replaces_gradient=per_sample,
+            keeps_output=score.curvature == "softmax",
+        )
+
+    def _head(self) -> Tensor | None:
+        """The parameter of the last Linear layer that ran, else of the last convolution."""
+        candidates = [
+            (isinstance(self._taps.layers(p)[0], nn.Linear), self._taps[p].last_call, p)
+            for group in self._groups
+            for p in group["params"]
+            if group["routed"] is None and group["layers"] == "head"
+            if p in self._taps and self._taps[p].last_call
+        ]
+        return max(candidates, key=lambda found: found[:2])[2] if candidates else None
+
+    def settle(self) -> None:
+        """Decide what is routed, once layers have run and gradients are there."""
+        self._uses.clear()
+        if not self._taps.watching:
+            return
+        learning = [any(p.grad is not None for p in g["params"]) for g in self._groups]
+        head = self._head()
+        for group, learns in zip(self._groups, learning, strict=True):
+            if learns or (any(learning) and group["layers"] in options.KEYWORDS):
+                self._settle_group(group, head)
+        if any(group["routed"] is None for group in self._groups):
+            return
+        routed = self.routed()
+        for parameter in self._taps.keep(routed):
+            for key in updates.KEYS:
+                self._state[parameter].pop(key, None)
+
+    def _settle_group(self, group: dict[str, Any], head: Tensor | None) -> None:
+        """Turn a group's choice of layers into positions of parameters."""
+        parameters, chosen = group["params"], group["layers"]
+        if group["routed"] is not None:
+            self._require([parameters[position] for position in group["routed"]], group)
+            return
+        if chosen == "head":
+            if head is None:
+                self._warn(
+                    "no Linear or convolution layer that owns a parameter has run forward: every "
+                    "parameter gets plain SGD until one does; pass model= to attach layers at once"
+                )
+                return
+            routed = [p for p in parameters if p is head]
+            if routed and "moments" not in self._state.get(head, ()):
+                self._connect(head, self._taps.layers(head)[0])
+        elif chosen in ("all", "none"):
+            tapped = [p for p in parameters if p in self._taps]
+            routed = [p for p in tapped if self._taps[p].last_call]
+            unseen = [self.name(p) for p in tapped if p not in set(routed) and p.grad is not None]
+            if unseen:
+                self._warn(f"used without their layer's forward, so trained unmasked: {unseen}")
+        else:
+            routed = [p for p in parameters if p in self._taps]
+            self._require(routed, group)
+        group["routed"] = [self._places[p][1] for p in routed]
+
+    def _require(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        unseen = [p for p in parameters if p not in self._taps or not self._taps[p].last_call]
+        unseen = [p for p in unseen if p.grad is not None]
+        if unseen or (not parameters and group["layers"] not in options.KEYWORDS):
+            names = [self.name(p) for p in unseen]
+            raise RuntimeError(
+                f"layers={group['layers']!r} routes parameters whose layers have not run forward "
+                f"since the optimizer was made{': ' if names else ''}{', '.join(names)}; nothing "
+                "was updated. Pass model=, or leave them out of layers"
+            )
+
+    def _masks(self, parameter: Tensor) -> bool:
+        """Whether the gradient of a tapped layer is to be masked in backward."""
+        if self._owner() is None:
+            return False
+        group, position = self.group(parameter), self._places[parameter][1]
+        if group["routed"] is not None:
+            return position in group["routed"]
+        return group["layers"] != "head" or parameter is self._head()
+
+    def _masked(
+        self, parameter: Tensor, layer: Layer, input: Tensor, output: Tensor, gradient: Tensor
+    ) -> tuple[Tensor | None, Tensor]:
+        """Algorithm 3's gradient, or the plain one of a layer that turns out not to be routed."""
+        if not self._masks(parameter):
+            return None, weight_gradient(layer, input.to(gradient.dtype), gradient)
+        use = self._uses[parameter] = self._uses.get(parameter, 0) + 1
+        rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+        rule = updates.rule(self._state[parameter], self.group(parameter))
+        key = self.key(parameter, use, rank)
+        masked, sums = masked_gradient(rule, key, layer, input, output, gradient)
+        return sums, masked
+
+    def _warn(self, message: str) -> None:
+        """Warn once per optimizer."""
+        if message not in self._warned:
+            self._warned.add(message)
+            warnings.warn(message, stacklevel=2)
+
+
+def _moments(
+    lipschitz: str, signed: bool, layer: Layer, input: Tensor, output: Tensor, gradient: Tensor
+) -> tuple[Tensor | None, None]:
+    return statistic(lipschitz, signed, layer, input, output, gradient), None

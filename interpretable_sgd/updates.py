@@ -1,0 +1,146 @@
+"""The update of one routed parameter, from its gradient, its state and its group's options.
+
+The state of a routed parameter, all of it in the checkpoint:
+
+| key            | meaning                                                                     |
+|----------------|-----------------------------------------------------------------------------|
+| `moments`      | running mean of the statistic, float32 or wider, (1, 2 or 5, O, M)          |
+| `selected`     | sum over steps of the share selected, (O, M)                                |
+| `routed_steps` | steps so far                                                                |
+| `peak_lr`      | largest learning rate so far                                                |
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from interpretable_sgd.masks import Rule, constants
+from interpretable_sgd.narrowing import narrowed, progress
+from interpretable_sgd.options import HORIZON
+
+KEYS = ("moments", "selected", "routed_steps", "peak_lr")
+State = dict[str, Any]
+Group = Mapping[str, Any]
+
+
+class Update(NamedTuple):
+    """What SGD descends along, and how far the weights then move towards 0 (None: not)."""
+
+    direction: Tensor
+    shrink: Tensor | None
+
+
+def blank(shape: Sequence[int], like: Tensor) -> State:
+    """The state of a parameter that has seen no step.
+
+    Args:
+        shape: of the statistic, (1, 2 or 5, O, M).
+        like: the parameter.
+    """
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    return {
+        "moments": torch.zeros(shape, dtype=dtype, device=like.device),
+        "selected": torch.zeros(shape[1:], dtype=dtype, device=like.device),
+        "routed_steps": 0,
+        "peak_lr": 0.0,
+    }
+
+
+def narrowness(state: State, group: Group) -> float:
+    """Progress of the narrowing block, from a scheduler if there is one."""
+    if group["narrowing"] is not None:
+        return float(group["narrowing"])
+    return progress(state["routed_steps"], group["horizon"])
+
+
+def rule(state: State, group: Group) -> Rule:
+    """How the next step selects."""
+    fan_in = state["selected"].shape[-1]
+    return Rule(
+        block_size=narrowed(fan_in, group["block_size"], narrowness(state, group)),
+        sparsity=group["sparsity"],
+        lipschitz=group["lipschitz"],
+        probabilities=group["probabilities"],
+        draw=group["draw"],
+        floor=group["floor"],
+        unbiased=group["correction"] == "unbiased",
+    )
+
+
+def remember(state: State, statistic: Tensor, memory: float) -> None:
+    """Let the statistic of a step into the running mean.
+
+    Only ratios of constants matter to a mask, so each step counts relative to its own mean: loss
+    reduction, loss scaling and accumulation cancel. A statistic that is not finite is left out.
+    """
+    moments = state["moments"]
+    mean = statistic.mean()
+    usable = mean.isfinite() & (mean > 0)
+    mixed = torch.lerp(statistic / torch.where(usable, mean, 1), moments, memory)
+    moments.copy_(torch.where(usable, mixed, moments))
+
+
+def shared_probabilities(weight: Tensor, state: State, rule: Rule) -> tuple[Tensor, Tensor]:
+    """Responsibility (before the floor) and probability of every connection, (O, M)."""
+    G = constants(rule.lipschitz, weight.detach().flatten(1).to(state["moments"]), state["moments"])
+    responsibility = rule.responsibility(G)
+    return responsibility, rule.probability(responsibility)
+
+
+def shared(weight: Tensor, gradient: Tensor, state: State, group: Group, key: int) -> Update | None:
+    """One mask for the batch, from the running mean; None where the block is the whole row.
+
+    u = q * (g + lambda w), over pi if unbiased; then a shrink of what the row is not routed
+    through.
+    """
+    now = rule(state, group)
+    if now.block_size >= state["selected"].shape[-1] and now.probabilities == "waterfill":
+        state["selected"] += 1
+        return None
+    responsibility, pi = shared_probabilities(weight, state, now)
+    q = now.select(pi, key)
+    state["selected"] += q
+    scale = torch.where(q, 1 / pi, 0) if now.unbiased else q
+    direction = scale.to(gradient).view_as(weight) * decayed(weight, gradient, group)
+    if not group["shrink"]:
+        return Update(direction, None)
+    amount = shrink_amount(state, group) * (1 - responsibility)
+    return Update(direction, amount.to(weight).view_as(weight))
+
+
+def per_sample(
+    weight: Tensor, gradient: Tensor, sums: Tensor, state: State, group: Group
+) -> Update:
+    """Masks acted in backward; weight decay is masked by the mean mask, as each sample's would be.
+
+    Args:
+        sums: over samples of (pi g, pi, g, q, 1), (5, O, M).
+    """
+    share = sums[3] / sums[4].clamp(min=1)
+    state["selected"] += share
+    if group["correction"] == "unbiased":
+        return Update(decayed(weight, gradient, group), None)
+    decay = group["weight_decay"] * share.to(weight).view_as(weight) * weight
+    return Update((-gradient if group["maximize"] else gradient) + decay, None)
+
+
+def decayed(weight: Tensor, gradient: Tensor, group: Group) -> Tensor:
+    """g + lambda w, in the direction of descent."""
+    ascent = -gradient if group["maximize"] else gradient
+    return ascent.add(weight, alpha=group["weight_decay"]) if group["weight_decay"] else ascent
+
+
+def shrink_amount(state: State, group: Group) -> float:
+    """a = shrink p / (sqrt(M) H) lr / max lr: what an unrouted connection loses in a step.
+
+    A connection starts at about 1 / sqrt(M): at full strength it is empty after H / shrink steps,
+    whatever the width, the learning rate and the length of training. It stops with learning.
+    H is at least the default horizon, so that no step can empty a row.
+    """
+    fan_in = state["selected"].shape[-1]
+    pace = float(group["lr"]) / state["peak_lr"] if state["peak_lr"] else 0.0
+    horizon = max(HORIZON, group["horizon"])
+    return float(group["shrink"] * narrowness(state, group) * pace / (math.sqrt(fan_in) * horizon))
