@@ -156,6 +156,7 @@ class EMRoutingLinear(nn.Module):
         return em_routing(votes, self.iterations)
 
     def extra_repr(self) -> str:
+        """What repr shows between the parentheses."""
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"bias={self.bias is not None}, capsule={self.capsule}, iterations={self.iterations}"

@@ -22,7 +22,8 @@ class DynamicLinear(nn.Linear):
 
     The maximum is reached by the k largest positive products, fewer where fewer are positive.
     Gradients flow to the kept weights and inputs alone: it is exact (sub)gradient descent on the
-    routed loss.
+    routed loss. A weight whose product is never among the kept ones never learns; with few input
+    units, start from positive weights.
 
     Of equal products the input unit with the lowest index is kept. A NaN product counts as the
     largest and makes the output NaN. Inputs of 16 bits are multiplied and summed in float32.
@@ -92,6 +93,7 @@ class DynamicLinear(nn.Linear):
         return _routes(input, self.weight, self.k, self.selection)
 
     def extra_repr(self) -> str:
+        """What repr shows between the parentheses."""
         return f"{super().extra_repr()}, k={self.k}, selection={self.selection!r}"
 
 
@@ -167,6 +169,7 @@ class DynamicConv2d(nn.Conv2d):
         return Routes(routes.units.movedim(-2, -4), routes.contributions.movedim(-2, -4))
 
     def extra_repr(self) -> str:
+        """What repr shows between the parentheses."""
         return f"{super().extra_repr()}, k={self.k}, selection={self.selection!r}"
 
     def _positions(self, input: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ class _Bilinear(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """Keep the operands."""
         ctx.save_for_backward(*inputs)
 
 
@@ -40,16 +41,19 @@ class RoutedLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, k: int, at_most: bool) -> tuple[Tensor, Tensor]:
+        """See `schema.routed_linear`."""
         y, kept = schema.routed_linear(x, weight, k, at_most)
         return y, kept
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        """Keep the operands and the kept units, which have no gradient."""
         ctx.save_for_backward(*inputs[:2], output[1])
         ctx.mark_non_differentiable(output[1])
 
     @staticmethod
     def backward(ctx: Any, grad_y: Tensor, _: Any) -> tuple[Any, ...]:
+        """Gradients of x and weight: those of the sum over the kept units."""
         return *RoutedSum.backward(ctx, grad_y), None
 
 
@@ -58,11 +62,13 @@ class RoutedSum(_Bilinear):
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
+        """See `schema.routed_sum`."""
         result: Tensor = schema.routed_sum(x, weight, kept)
         return result
 
     @staticmethod
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Any, ...]:
+        """Gradients of x and weight."""
         x, weight, kept = ctx.saved_tensors
         return (
             InputGrad.apply(grad_y, weight, kept) if ctx.needs_input_grad[0] else None,
@@ -76,11 +82,13 @@ class InputGrad(_Bilinear):
 
     @staticmethod
     def forward(grad_y: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
+        """See `schema.input_grad`."""
         result: Tensor = schema.input_grad(grad_y, weight, kept)
         return result
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        """Gradients of grad_y and weight."""
         grad_y, weight, kept = ctx.saved_tensors
         return (
             RoutedSum.apply(grad, weight, kept) if ctx.needs_input_grad[0] else None,
@@ -94,11 +102,13 @@ class WeightGrad(_Bilinear):
 
     @staticmethod
     def forward(grad_y: Tensor, x: Tensor, kept: Tensor) -> Tensor:
+        """See `schema.weight_grad`."""
         result: Tensor = schema.weight_grad(grad_y, x, kept)
         return result
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        """Gradients of grad_y and x."""
         grad_y, x, kept = ctx.saved_tensors
         return (
             RoutedSum.apply(x, grad, kept) if ctx.needs_input_grad[0] else None,

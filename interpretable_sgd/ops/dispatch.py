@@ -27,15 +27,17 @@ _MODULES = {"numba": "numba_cpu", "triton": "triton_cuda", "reference": "referen
 class Kernels(Protocol):
     """What every implementation offers; `reference` says what each function computes."""
 
-    def forward(
-        self, x: Tensor, weight: Tensor, k: int, at_most: bool
-    ) -> tuple[Tensor, Tensor]: ...
+    def forward(self, x: Tensor, weight: Tensor, k: int, at_most: bool) -> tuple[Tensor, Tensor]:
+        """Routed sums and kept units."""
 
-    def routed_sum(self, x: Tensor, weight: Tensor, kept: Tensor) -> Tensor: ...
+    def routed_sum(self, x: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
+        """Sums over given units."""
 
-    def input_grad(self, grad_y: Tensor, weight: Tensor, kept: Tensor) -> Tensor: ...
+    def input_grad(self, grad_y: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
+        """Gradient of the inputs."""
 
-    def weight_grad(self, grad_y: Tensor, x: Tensor, kept: Tensor) -> Tensor: ...
+    def weight_grad(self, grad_y: Tensor, x: Tensor, kept: Tensor) -> Tensor:
+        """Gradient of the weights."""
 
 
 def implementation(device: str, dtype: torch.dtype) -> Kernels:

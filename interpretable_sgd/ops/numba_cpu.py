@@ -10,6 +10,7 @@ call at once or after a fork, while kernels that release the GIL need nothing bu
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -77,7 +78,7 @@ def _divide(task: Callable[[int, int], None], length: int, work: int) -> None:
     if threads not in _pools:
         _pools[threads] = ThreadPoolExecutor(threads - 1, thread_name_prefix="routed-sum")
     cuts = [length * i // threads for i in range(threads + 1)]
-    others = [_pools[threads].submit(task, *cut) for cut in zip(cuts[1:-1], cuts[2:], strict=True)]
+    others = [_pools[threads].submit(task, *cut) for cut in pairwise(cuts[1:])]
     task(cuts[0], cuts[1])
     for other in others:
         other.result()

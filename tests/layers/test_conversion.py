@@ -173,14 +173,14 @@ def test_refusals_leave_the_model_as_it_was(model, arguments, error, message):
 
 
 def test_a_model_without_layers():
-    with pytest.raises(ValueError, match="neither a plain nn.Linear nor a 1x1 nn.Conv2d"):
+    with pytest.raises(ValueError, match=r"neither a plain nn.Linear nor a 1x1 nn.Conv2d"):
         route(nn.ReLU())
 
 
 def test_routing_twice_names_the_class(model):
     route(model, k=3)
     with pytest.raises(
-        TypeError, match="must be a plain nn.Linear or nn.Conv2d, got DynamicLinear"
+        TypeError, match=r"must be a plain nn.Linear or nn.Conv2d, got DynamicLinear"
     ):
         route(model, k={"fc": 3})
 

@@ -254,7 +254,7 @@ def test_bad_k(layer, k, error, message):
 
 @pytest.mark.parametrize("layer", [DynamicLinear, DynamicConv2d])
 def test_bad_selection(layer):
-    with pytest.raises(ValueError, match="selection must be one of .* got 'top'"):
+    with pytest.raises(ValueError, match=r"selection must be one of .* got 'top'"):
         layer(20, 6, 4, selection="top")
 
 
@@ -275,7 +275,9 @@ def test_bad_conv_input():
 
 
 def test_bad_dtype():
-    with pytest.raises(TypeError, match="must have one dtype, got torch.float64 and torch.float32"):
+    with pytest.raises(
+        TypeError, match=r"must have one dtype, got torch.float64 and torch.float32"
+    ):
         DynamicLinear(20, 6, 4)(torch.rand(2, 20, dtype=torch.float64))
 
 

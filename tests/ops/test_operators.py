@@ -61,10 +61,10 @@ def test_the_variable_chooses(monkeypatch, name):
 
 def test_a_wrong_variable_is_named(monkeypatch):
     monkeypatch.setenv(dispatch.VARIABLE, "fast")
-    with pytest.raises(ValueError, match="INTERPRETABLE_SGD_KERNELS must be one of .* got 'fast'"):
+    with pytest.raises(ValueError, match=r"INTERPRETABLE_SGD_KERNELS must be one of .* got 'fast'"):
         dispatch.implementation("cpu", torch.float32)
     monkeypatch.setenv(dispatch.VARIABLE, "triton")
-    with pytest.raises(ValueError, match="=triton does not compute in torch.float32 on cpu"):
+    with pytest.raises(ValueError, match=r"=triton does not compute in torch.float32 on cpu"):
         dispatch.implementation("cpu", torch.float32)
 
 
