@@ -71,7 +71,7 @@ def em_against_dynamic_k(out: Path) -> Path:
     figure = Figure(figsize=(3.2 * (len(CENTRES) + 1), 5.6), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(2, len(CENTRES) + 1, height_ratios=[3, 2])
-    panels[0, 0].imshow(x.view(SIDE, SIDE), cmap="Greys")
+    panels[0, 0].imshow(x.view(SIDE, SIDE).numpy(), cmap="Greys")
     panels[0, 0].set_title("one feature map, x", fontsize=10)
     panels[1, 0].axis("off")
     panels[1, 0].text(
@@ -84,7 +84,7 @@ def em_against_dynamic_k(out: Path) -> Path:
     )
     for c, name in enumerate(CENTRES):
         axes = panels[0, c + 1]
-        axes.imshow(votes[c].view(SIDE, SIDE), cmap="Greys")
+        axes.imshow(votes[c].view(SIDE, SIDE).numpy(), cmap="Greys")
         _outline(axes, near[c], BLUE, 0.36)
         _outline(axes, largest[c], RED, 0.44)
         listed = f"EM {int(near[c].sum())} positions, Dynamic-{K} {int(largest[c].sum())}"
