@@ -7,7 +7,8 @@ the dense one.
 
     python -m experiments.bench.routing [--only layers growth resnet] [--threads N] [--device cuda]
 
-Contestants take turns within one run; a number is the median over turns.
+Contestants take turns within one run; a number is the median over turns. ``--clock cpu`` counts the
+processor time of this process alone, which on a busy machine and with one thread is the fairer clock.
 """
 
 import argparse
@@ -32,6 +33,7 @@ EM_LIMIT = 5e7  # votes; EM routing holds several tensors of all of them
 GROWTH_BASE = {"B": 128, "O": 256, "M": 512}
 GROWTH_FACTORS = (1, 2, 4, 8)
 GROWTH_K = 5
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 class Straightforward(nn.Module):
@@ -66,11 +68,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     print(
         f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}, "
-        f"{args.device}, {args.dtype}, median of {args.rounds} turns"
+        f"{args.device}, {args.dtype}, {args.clock} clock, median of {args.rounds} turns"
     )
     for part in args.only:
         parts[part](args)
@@ -114,7 +117,7 @@ def growth(args: argparse.Namespace) -> None:
             b, o, m = ({**GROWTH_BASE, name: value}[key] for key in ("B", "O", "M"))
             layer = DynamicLinear(m, o, GROWTH_K).to(args.device, getattr(torch, args.dtype))
             calls.append(_step(layer, torch.rand(b, m).to(layer.weight)))
-        times = _interleaved(calls, args.rounds, args.device)
+        times = _interleaved(calls, args)
         slope = statistics.linear_regression(
             [math.log(v) for v in values], [math.log(t) for t in times]
         ).slope
@@ -140,7 +143,7 @@ def resnet(args: argparse.Namespace) -> None:
             optimizer.step()
 
         calls.append(step)
-    turns = _turns(calls, args.rounds, args.device)
+    turns = _turns(calls, args)
     ratios = [routed / dense for dense, routed in zip(*turns, strict=True)]
     dense, routed = (statistics.median(t) for t in turns)
     error = statistics.stdev(ratios) / len(ratios) ** 0.5
@@ -162,7 +165,7 @@ def _table(
     calls = [
         _step(c.to(args.device, dtype), x.to(args.device, dtype)) for c in contestants.values()
     ]
-    times = dict(zip(contestants, _interleaved(calls, args.rounds, args.device), strict=True))
+    times = dict(zip(contestants, _interleaved(calls, args), strict=True))
     peaks = {
         name: extra_peak(call, args.device) for name, call in zip(contestants, calls, strict=True)
     }
@@ -198,20 +201,21 @@ def _step(layer: nn.Module, x: Tensor) -> Callable[[], None]:
     return call
 
 
-def _interleaved(calls: list[Callable[[], None]], rounds: int, device: str) -> list[float]:
-    return [statistics.median(times) for times in _turns(calls, rounds, device)]
+def _interleaved(calls: list[Callable[[], None]], args: argparse.Namespace) -> list[float]:
+    return [statistics.median(times) for times in _turns(calls, args)]
 
 
-def _turns(calls: list[Callable[[], None]], rounds: int, device: str) -> list[list[float]]:
+def _turns(calls: list[Callable[[], None]], args: argparse.Namespace) -> list[list[float]]:
     """Seconds of every call in every round, after one that does not count."""
+    clock = CLOCKS[args.clock]
     times: list[list[float]] = [[] for _ in calls]
-    for round_, (which, call) in product(range(-1, rounds), enumerate(calls)):
-        _wait(device)
-        start = time.perf_counter()
+    for round_, (which, call) in product(range(-1, args.rounds), enumerate(calls)):
+        _wait(args.device)
+        start = clock()
         call()
-        _wait(device)
+        _wait(args.device)
         if round_ >= 0:
-            times[which].append(time.perf_counter() - start)
+            times[which].append(clock() - start)
     return times
 
 
