@@ -50,11 +50,13 @@ class RoutedLinear(torch.autograd.Function):
         """Keep the operands and the kept units, which have no gradient."""
         ctx.save_for_backward(*inputs[:2], output[1])
         ctx.mark_non_differentiable(output[1])
+        # or a tensor of zeros as large as the kept units would be made for their gradient
+        ctx.set_materialize_grads(False)
 
     @staticmethod
-    def backward(ctx: Any, grad_y: Tensor, _: Any) -> tuple[Any, ...]:
+    def backward(ctx: Any, grad_y: Tensor | None, _: Any) -> tuple[Any, ...]:
         """Gradients of x and weight: those of the sum over the kept units."""
-        return *RoutedSum.backward(ctx, grad_y), None
+        return (None,) * 4 if grad_y is None else (*RoutedSum.backward(ctx, grad_y), None)
 
 
 class RoutedSum(_Bilinear):
