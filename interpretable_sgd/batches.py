@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import Sampler
 
+from interpretable_sgd.sampling import fold
+
 
 class PoissonBatchSampler(Sampler[list[int]]):
     """Poisson sampling: sample i is in a batch with probability B / n, independently (Alg. 3, p_i).
@@ -58,7 +60,7 @@ class PoissonBatchSampler(Sampler[list[int]]):
         return self.steps
 
     def __iter__(self) -> Iterator[list[int]]:
-        generator = torch.Generator().manual_seed((self.seed << 32) + self.epoch)
+        generator = torch.Generator().manual_seed(fold(self.seed, self.epoch) >> 1)
         for _ in range(self.steps):
             coins = torch.rand(self.size, generator=generator, dtype=torch.float64)
             batch = (coins < self.batch_size / self.size).nonzero().flatten().tolist()

@@ -70,10 +70,10 @@ def positions(layer: Layer, input: Tensor, output: Tensor) -> tuple[Tensor, Tens
         return inputs.mT[:, None], outputs.mT[:, None]
     input, output = _batched(layer, input), _batched(layer, output)
     unfolded = _unfold(layer, input)
-    batch, groups = len(input), layer.groups
+    count = output.shape[2:].numel()
     return (
-        unfolded.reshape(batch, groups, layer.weight[0].numel(), -1),
-        output.reshape(batch, groups, layer.out_channels // groups, -1),
+        unfolded.reshape(len(input), layer.groups, layer.weight[0].numel(), count),
+        output.reshape(len(input), layer.groups, layer.out_channels // layer.groups, count),
     )
 
 

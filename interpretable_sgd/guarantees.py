@@ -155,11 +155,21 @@ def combined(groups: Sequence[Mapping[str, Any]]) -> Guarantee:
     for key in ("lr", "momentum", "dampening", "nesterov", "maximize"):
         if any(group[key] != first[key] for group in groups):
             return _none(f"the theorems are for one {key}, but it differs between param groups")
-    masked = [group for group in groups if group["layers"] != "none" and group["routed"] != []]
-    promises = [guarantee(group, routed=True) for group in masked]
+    promises = [guarantee(group, routed=True) for group in groups if _may_mask(group)]
     for promise in promises:
         if promise.theorem is None:
             return promise
     if len({promise.theorem for promise in promises}) > 1:
         return _none("param groups fall under different theorems")
     return promises[0] if promises else guarantee(first, routed=False)
+
+
+def _may_mask(group: Mapping[str, Any]) -> bool:
+    """Whether a block of the group's, now or when it is known what is routed, is less than a row."""
+    if group["layers"] == "none":
+        return False
+    params, routed = group["params"], group["routed"]
+    chosen = params if routed is None else [params[position] for position in routed]
+    narrow = group["probabilities"] == "paper"
+    rows = [p[0].numel() for p in chosen if p.dim() > 1 and len(p)]
+    return any(narrow or size > group["block_size"] for size in rows)

@@ -36,7 +36,9 @@ SCORES = {
 }
 
 
-def curvature(kind: str, output: Tensor, output_gradient: Tensor, unit_dim: int) -> Tensor:
+def curvature(
+    kind: str, output: Tensor, output_gradient: Tensor, unit_dim: int, relative: bool = False
+) -> Tensor:
     """h: second derivative of a sample's loss in the layer's output units.
 
     `fisher`: delta^2, whose mean over labels drawn from the model is h exactly (Fisher identity);
@@ -48,31 +50,52 @@ def curvature(kind: str, output: Tensor, output_gradient: Tensor, unit_dim: int)
         output: the layer's output z.
         output_gradient: delta = d loss / d z, same shape.
         unit_dim: dimension of the output units `c`.
+        relative: divide by the largest h of the sample, which masks per sample do not notice;
+            so no sample, however sure the network is of it, underflows as a whole.
 
     Returns:
         h >= 0, same shape, at least float32: half-precision squares underflow.
     """
     dtype = torch.promote_types(output_gradient.dtype, torch.float32)
+    if kind == "one":
+        return torch.ones_like(output_gradient, dtype=dtype)
+    # Units come first only where there is no batch dimension.
+    per_sample = tuple(range(int(unit_dim != 0), output_gradient.dim()))
     if kind == "fisher":
-        return output_gradient.to(dtype).square()
-    if kind == "softmax":
-        return softmax_curvature(output.to(dtype), unit_dim)
-    return torch.ones_like(output_gradient, dtype=dtype)
+        delta = output_gradient.to(dtype)
+        if relative and delta.numel():
+            largest = delta.abs().amax(per_sample, keepdim=True)
+            delta = delta / torch.where(largest > 0, largest, 1)
+        return delta.square()
+    logs = log_softmax_curvature(output.to(dtype), unit_dim)
+    if relative and logs.numel():
+        largest = logs.amax(per_sample, keepdim=True)
+        logs = logs - torch.where(largest.isfinite(), largest, 0)
+    return logs.exp()
 
 
-def softmax_curvature(logits: Tensor, dim: int = -1) -> Tensor:
-    """p (1 - p) of softmax probabilities, without cancellation as p -> 1 (Lemma 2, exact).
+def log_softmax_curvature(logits: Tensor, dim: int = -1) -> Tensor:
+    """log p (1 - p) of softmax probabilities, without cancellation as p -> 1 (Lemma 2, exact).
 
     1 - p of the likeliest class is the sum of the others: in float32 `1 - p` would be 0, and would
     freeze exactly the row of a confidently wrong class.
 
+    >>> log_softmax_curvature(torch.tensor([400.0, 0.0]))
+    tensor([-400., -400.])
+    """
+    logs = logits.log_softmax(dim)
+    likeliest = logs.argmax(dim, keepdim=True)
+    others = logs.scatter(dim, likeliest, -torch.inf).logsumexp(dim, keepdim=True)
+    return logs + (-logs.expm1()).log().scatter(dim, likeliest, others)
+
+
+def softmax_curvature(logits: Tensor, dim: int = -1) -> Tensor:
+    """p (1 - p) of softmax probabilities: see `log_softmax_curvature`.
+
     >>> bool(softmax_curvature(torch.tensor([40.0, 0.0]))[0] > 0)
     True
     """
-    p = logits.softmax(dim)
-    likeliest = p.argmax(dim, keepdim=True)
-    others = p.scatter(dim, likeliest, 0.0).sum(dim, keepdim=True)
-    return p * (1 - p).scatter(dim, likeliest, others)
+    return log_softmax_curvature(logits, dim).exp()
 
 
 def gate(weight: Tensor, positive: Tensor, negative: Tensor | None = None) -> Tensor:

@@ -42,6 +42,10 @@ class Rule:
     floor: float
     unbiased: bool
 
+    def is_whole(self, fan_in: int) -> bool:
+        """Whether the block is a whole row, so that nothing is masked."""
+        return self.probabilities == "waterfill" and self.block_size >= fan_in
+
     def responsibility(self, constants: Tensor) -> Tensor:
         """pi of constants G before the floor, (..., O, M); rows without information are uniform."""
         if self.probabilities == "paper":
@@ -116,7 +120,8 @@ def masked_gradient(
         The masked gradient, shape of the weight, and the sums over samples of
         (pi g, pi, g, q, 1), shape (5, O, M), see `bias_ratio`.
     """
-    h = curvature(SCORES[rule.lipschitz].curvature, output, gradient, unit_dim(layer, gradient))
+    kind, dim = SCORES[rule.lipschitz].curvature, unit_dim(layer, gradient)
+    h = curvature(kind, output, gradient, dim, relative=True)
     x, delta = positions(layer, input.to(h.dtype), gradient.to(h.dtype))
     _, h = positions(layer, input, h)
     weight = layer.weight.detach().flatten(1).to(h.dtype)
@@ -127,7 +132,8 @@ def masked_gradient(
         draw = _unit if rule.draw == "unit" else _independent
         pi, q = draw(rule, fold(key, number), weight, x_part, h_part)
         g = per_sample(x_part, delta_part)
-        kept = torch.where(q, g / pi if rule.unbiased else g, 0)
+        # What is not finite must reach `.grad`, where gradient scaling looks for it.
+        kept = torch.where(q | ~g.isfinite(), g / pi if rule.unbiased else g, 0)
         total = total + kept.sum(0)
         of_samples = (pi * g, pi, g, q.to(g), torch.ones_like(g))
         sums = sums + torch.stack([part.sum(0) for part in of_samples])

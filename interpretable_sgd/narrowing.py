@@ -23,8 +23,8 @@ def narrowed(fan_in: int, block_size: float, progress: float) -> float:
         block_size: K.
         progress: p in [0, 1].
 
-    >>> narrowed(512, 2, 0.5)
-    32.0
+    >>> narrowed(64, 4, 0.5)
+    16.0
     """
     return max(float(block_size), float(fan_in ** (1 - progress) * block_size**progress))
 
@@ -32,6 +32,7 @@ def narrowed(fan_in: int, block_size: float, progress: float) -> float:
 def soft_threshold(weight: Tensor, amount: Tensor) -> Tensor:
     """Move every weight towards 0 by an amount, and not beyond: the proximal step of a weighted L1.
 
+    >>> import torch
     >>> soft_threshold(torch.tensor([1.0, -0.1]), torch.tensor([0.25, 0.25]))
     tensor([0.7500, -0.0000])
     """

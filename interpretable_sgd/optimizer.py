@@ -322,7 +322,7 @@ class InterpretableSGD(SGD):
             if group["mask"] == "per-sample":
                 sums = state["moments"]
                 pi = sums[1] / torch.where(sums[4] > 0, sums[4], 1)
-            elif rule.block_size >= state["selected"].shape[-1]:
+            elif rule.is_whole(state["selected"].shape[-1]):
                 pi = torch.ones_like(state["selected"])
             else:
                 _, pi = updates.shared_probabilities(parameter, state, rule)

@@ -97,6 +97,11 @@ def _check_modes(group: dict[str, Any]) -> None:
             "draw='unit' needs a lipschitz score without weights ('weight', 'softmax' or "
             f"'activation'), got lipschitz={group['lipschitz']!r}"
         )
+    if group["draw"] == "unit" and group["probabilities"] == "paper" and group["floor"] > 0:
+        raise ValueError(
+            "floor must be 0 for draw='unit' with probabilities='paper': a product of two "
+            f"factors has no additive floor, got {group['floor']}"
+        )
     waterfilled = group["probabilities"] == "waterfill"
     if group["correction"] == "unbiased" and waterfilled and group["floor"] == 0:
         raise ValueError("floor must be above 0 for correction='unbiased', which divides, got 0")

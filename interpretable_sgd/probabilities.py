@@ -38,7 +38,7 @@ def waterfill(constants: Tensor, block_size: float, sparsity: float) -> Tensor:
     free = positive & (logs <= level)
     powers = torch.where(free, gamma * (logs - level), -torch.inf).exp()
     total = powers.sum(-1, keepdim=True)
-    shares = (block_size - saturated) * powers / torch.where(total > 0, total, 1)
+    shares = (block_size - saturated.to(powers)) * powers / torch.where(total > 0, total, 1)
     enough = positive.sum(-1, keepdim=True) <= block_size
     return torch.where(enough | (logs > level), positive.to(shares), shares.clamp(max=1))
 
@@ -60,9 +60,9 @@ def _top(constants: Tensor, block_size: float) -> Tensor:
     if block_size >= size:
         return torch.ones_like(constants)
     edge = constants.topk(int(block_size) + 1, dim=-1).values[..., -1:]
-    above, tied = constants > edge, constants == edge
+    above, tied = (constants > edge).to(constants), (constants == edge).to(constants)
     left = block_size - above.sum(-1, keepdim=True)
-    return torch.where(above, 1.0, tied * left / tied.sum(-1, keepdim=True)).to(constants)
+    return above + tied * left / tied.sum(-1, keepdim=True)
 
 
 def literal(constants: Tensor, sparsity: float) -> Tensor:

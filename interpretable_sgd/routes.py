@@ -251,11 +251,11 @@ class Routes:
         self, parameter: Tensor, layer: Layer, input: Tensor, output: Tensor, gradient: Tensor
     ) -> tuple[Tensor | None, Tensor]:
         """Algorithm 3's gradient, or the plain one of a layer that turns out not to be routed."""
-        if not self._masks(parameter):
+        rule = updates.rule(self._state[parameter], self.group(parameter))
+        if not self._masks(parameter) or rule.is_whole(layer.weight[0].numel()):
             return None, weight_gradient(layer, input.to(gradient.dtype), gradient)
         use = self._uses[parameter] = self._uses.get(parameter, 0) + 1
         rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
-        rule = updates.rule(self._state[parameter], self.group(parameter))
         key = self.key(parameter, use, rank)
         masked, sums = masked_gradient(rule, key, layer, input, output, gradient)
         return sums, masked

@@ -15,7 +15,7 @@ class BlockSizeScheduler:
 
     Args:
         optimizer: an `InterpretableSGD`.
-        total_steps: N >= 1 calls of `step` until the block is `block_size`; about 60 % of a run.
+        total_steps: N >= 1 calls of `step` until the block is `block_size`; about 40 % of a run.
         start: calls of `step` before the block begins to narrow, >= 0.
 
     Raises:

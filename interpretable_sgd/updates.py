@@ -97,7 +97,7 @@ def shared(weight: Tensor, gradient: Tensor, state: State, group: Group, key: in
     through.
     """
     now = rule(state, group)
-    if now.block_size >= state["selected"].shape[-1] and now.probabilities == "waterfill":
+    if now.is_whole(state["selected"].shape[-1]):
         state["selected"] += 1
         return None
     responsibility, pi = shared_probabilities(weight, state, now)
@@ -113,12 +113,15 @@ def shared(weight: Tensor, gradient: Tensor, state: State, group: Group, key: in
 
 def per_sample(
     weight: Tensor, gradient: Tensor, sums: Tensor, state: State, group: Group
-) -> Update:
+) -> Update | None:
     """Masks acted in backward; weight decay is masked by the mean mask, as each sample's would be.
 
     Args:
         sums: over samples of (pi g, pi, g, q, 1), (5, O, M).
     """
+    if rule(state, group).is_whole(state["selected"].shape[-1]):
+        state["selected"] += 1
+        return None
     share = sums[3] / sums[4].clamp(min=1)
     state["selected"] += share
     if group["correction"] == "unbiased":

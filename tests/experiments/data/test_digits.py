@@ -40,5 +40,5 @@ def test_bad_arguments_are_named():
         ValueError, match="seed must be an integer of at least 0, got -1"
     ):
         Digits(seed=-1)
-    with pytest.raises(ValueError, match="split must be one of .*, got 'dev'"):
+    with pytest.raises(ValueError, match=r"split must be one of .*, got 'dev'"):
         Digits().tensors("dev")

@@ -1,0 +1,48 @@
+"""What every test starts from, and what none may leave behind."""
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.modules import module as torch_modules
+
+from tests.models import CASES, MLP, Batch, Case
+
+
+def global_hooks() -> int:
+    """Forward hooks that are set on all modules of the process."""
+    hooks = (torch_modules._global_forward_hooks, torch_modules._global_forward_pre_hooks)
+    return sum(map(len, hooks))
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_hooks_left() -> Iterator[None]:
+    yield
+    if global_hooks():
+        gc.collect()
+    left = global_hooks()
+    for hooks in (torch_modules._global_forward_hooks, torch_modules._global_forward_pre_hooks):
+        hooks.clear()
+    assert not left, f"{left} global forward hooks outlived the optimizers of this test"
+
+
+@pytest.fixture(params=CASES.values(), ids=list(CASES))
+def case(request: pytest.FixtureRequest) -> Case:
+    return request.param
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    return MLP.model()
+
+
+@pytest.fixture
+def batches() -> list[Batch]:
+    return MLP.batches()
