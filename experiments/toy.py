@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from experiments.figures.toy import toy as draw
 from interpretable_sgd import InterpretableSGD, route
 
 CONCEPTS = ("keyboard", "screen", "remote control", "speaker", "table", "window")
@@ -172,9 +173,7 @@ def main(argv: Sequence[str]) -> int:
         )
         for klass, text in zip(CLASSES, runs[0]["formulas"], strict=True):
             print(f"  {klass:11} = {text}")
-    from experiments.figures.toy import toy
-
-    print(f"\n{stored}\n{toy(args.out)}")
+    print(f"\n{stored}\n{draw(args.out)}")
     return 0
 
 
