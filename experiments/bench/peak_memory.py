@@ -1,0 +1,42 @@
+"""Peak memory of a call, above what was held before it."""
+
+import ctypes
+import gc
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+M_MMAP_THRESHOLD = -3
+STATUS = Path("/proc/self/status")
+
+
+def extra_peak(call: Callable[[], object], device: str = "cpu") -> int | None:
+    """Bytes that the process (CPU) or the allocator (CUDA) held at most during call, above before.
+
+    On Linux CPUs this is the peak of resident memory: it counts scratch space of any library, not
+    only tensors. Returns None where the system cannot tell.
+    """
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = ctypes.CDLL(None)
+    # freed blocks must return to the system, or a call that reuses them would look free of cost
+    libc.mallopt(M_MMAP_THRESHOLD, 65536)
+    libc.malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+    before = _status("VmRSS")
+    call()
+    return _status("VmHWM") - before
+
+
+def _status(field: str) -> int:
+    line = next(s for s in STATUS.read_text().splitlines() if s.startswith(field))
+    return int(line.split()[1]) * 1024

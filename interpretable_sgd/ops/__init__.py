@@ -1,0 +1,1 @@
+"""The kernels of the routed layers: one interface (`schema`), three implementations."""

@@ -1,0 +1,47 @@
+"""The scripts of Figures 2 and 3: what they claim, on their smallest scale."""
+
+import json
+
+import pytest
+import torch
+
+pytest.importorskip("matplotlib")
+
+from experiments import selection_map, toy
+
+
+def test_a_definition_is_recognised():
+    exact = [[float(c in own) for c in toy.CONCEPTS] for own in toy.CLASSES.values()]
+    assert toy.recovered(exact) == len(toy.CLASSES)
+    exact[0][toy.CONCEPTS.index("speaker")] = -0.5
+    exact[1][toy.CONCEPTS.index("screen")] = 0
+    assert toy.recovered(exact) == len(toy.CLASSES) - 2
+
+
+def test_routed_training_learns_the_definitions(monkeypatch):
+    monkeypatch.setattr(toy, "SAMPLES", 1024)
+    routed, dense = (toy.train(name, 0) for name in ("Dynamic-2 layer", "dense layer"))
+    assert toy.recovered(routed["weight"]) == len(toy.CLASSES)
+    assert toy.recovered(dense["weight"]) == 0
+    assert routed["accuracy"] > dense["accuracy"] - 0.02
+
+
+def test_toy_writes_and_draws(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(toy, "SAMPLES", 64)
+    monkeypatch.setattr(toy, "EPOCHS", 2)
+    assert toy.main(["--out", str(tmp_path), "--seeds", "1"]) == 0
+    stored = json.loads((tmp_path / "toy.json").read_text())
+    assert [r["training"] for r in stored["records"]] == list(toy.TRAININGS)
+    assert (tmp_path / "toy.png").stat().st_size > 0
+    assert "laptop      = " in capsys.readouterr().out
+
+
+def test_dynamic_k_takes_the_largest_votes_and_em_the_common_ones(tmp_path, capsys):
+    choice = selection_map.choose(*selection_map.scene())
+    assert choice.largest.sum(-1).tolist() == [selection_map.K] * len(selection_map.CENTRES)
+    for votes, near, largest in zip(choice.votes, choice.near, choice.largest, strict=True):
+        assert torch.equal(votes[largest].sort().values, votes.sort().values[-selection_map.K :])
+        assert votes[near].mean() < votes[largest].min()
+    assert selection_map.main(["--out", str(tmp_path)]) == 0
+    assert (tmp_path / "em_against_dynamic_k.png").stat().st_size > 0
+    assert "Dynamic-5 takes 5 with 80%" in capsys.readouterr().out
