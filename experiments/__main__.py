@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "demo": ("experiments.demo", "train with SGD and with InterpretableSGD, compare, draw"),
+    "toy": ("experiments.toy", "Figure 2: class formulas of a tiny network of known semantics"),
+    "selection-map": ("experiments.selection_map", "Figure 3: EM and Dynamic-K selection on a map"),
     "bench optimizer": ("experiments.bench.optimizer", "cost of a training step over SGD's"),
     "bench routing": ("experiments.bench.routing", "cost of routed layers"),
 }
