@@ -38,7 +38,7 @@ from experiments.training import train
 from interpretable_sgd import InterpretableSGD
 
 OPTIMIZERS = {"SGD": torch.optim.SGD, "InterpretableSGD": InterpretableSGD}
-SETTINGS = {"lr": 0.2, "momentum": 0.9, "weight_decay": 5e-4}
+SETTINGS = {"momentum": 0.9, "weight_decay": 5e-4}
 FIGURES = (convergence, accuracy, heads, explained)
 EXPLAINED = 6  # test images, from the first, whose unit maps are stored for the figure
 
@@ -57,7 +57,7 @@ class Job(NamedTuple):
         source = problem.source(seed)
         model = build(problem.architecture, source.channels, source.classes, seed).to(self.device)
         own = {"seed": seed} if self.optimizer == "InterpretableSGD" else {}
-        optimizer = OPTIMIZERS[self.optimizer](model.parameters(), **SETTINGS, **own)
+        optimizer = OPTIMIZERS[self.optimizer](model.parameters(), lr=problem.lr, **SETTINGS, **own)
         chosen = {k: v for k, v in optimizer.param_groups[0].items() if _plain(v)}
         config = {
             "data": problem.name,

@@ -26,6 +26,7 @@ class Problem:
         architecture: a net for (channels, classes).
         sizes: images to train, validate and test on; None for all there are.
         epochs: passes over the training images.
+        lr: the largest learning rate of both optimizers, chosen for SGD on validation images.
         batch: images in a step.
     """
 
@@ -34,6 +35,7 @@ class Problem:
     architecture: Callable[[int, int], Classifier]
     sizes: tuple[int, int, int] | None
     epochs: int
+    lr: float
     batch: int = 64
 
     def load(self, seed: int) -> dict[str, tuple[Tensor, Tensor]]:
@@ -81,8 +83,12 @@ class Problem:
 PROBLEMS = {
     problem.name: problem
     for problem in (
-        Problem("digits", Digits, digits_resnet, None, epochs=40),
-        Problem("scenes", lambda s: Scenes(seed=s), small_resnet, (5000, 1500, 2000), epochs=8),
-        Problem("glyphs", lambda s: Glyphs(seed=s), glyph_net, (6000, 1500, 2000), epochs=16),
+        Problem("digits", Digits, digits_resnet, None, epochs=40, lr=0.2),
+        Problem(
+            "scenes", lambda s: Scenes(seed=s), small_resnet, (5000, 1500, 2000), epochs=8, lr=0.2
+        ),
+        Problem(
+            "glyphs", lambda s: Glyphs(seed=s), glyph_net, (6000, 1500, 2000), epochs=8, lr=0.4
+        ),
     )
 }

@@ -85,6 +85,21 @@ def literal(constants: Tensor, sparsity: float) -> Tensor:
     return (constants / torch.where(total > 0, total, 1)) ** (1 / (1 - sparsity))
 
 
+def fill(probabilities: Tensor, constants: Tensor, block_size: float) -> Tensor:
+    """Spend what is left of a block uniformly on the coordinates whose constants are 0.
+
+    While a block is wider than its positive constants are many, nothing else would tell these
+    coordinates apart; so each block sums to K, and none loses a coordinate before it must.
+
+    >>> fill(torch.tensor([1.0, 0.0, 0.0]), torch.tensor([2.0, 0.0, 0.0]), block_size=2)
+    tensor([1.0000, 0.5000, 0.5000])
+    """
+    silent = constants <= 0
+    left = (block_size - probabilities.sum(-1, keepdim=True)).clamp(min=0)
+    share = left / silent.sum(-1, keepdim=True).clamp(min=1)
+    return torch.where(silent, (probabilities + share).clamp(max=1), probabilities)
+
+
 def explore(probabilities: Tensor, floor: float, block_size: float) -> Tensor:
     """Keep every coordinate in play: (1 - eps) pi + eps K / M, for blocks of M coordinates.
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from interpretable_sgd.masks import Rule, constants
 from interpretable_sgd.narrowing import narrowed, progress
 from interpretable_sgd.options import HORIZON
+from interpretable_sgd.probabilities import fill
 
 KEYS = ("moments", "selected", "routed_steps", "peak_lr")
 State = dict[str, Any]
@@ -88,6 +89,8 @@ def shared_probabilities(weight: Tensor, state: State, rule: Rule) -> tuple[Tens
     """Responsibility (before the floor) and probability of every connection, (O, M)."""
     G = constants(rule.lipschitz, weight.detach().flatten(1).to(state["moments"]), state["moments"])
     responsibility = rule.responsibility(G)
+    if rule.probabilities == "waterfill":
+        responsibility = fill(responsibility, G, rule.block_size)
     return responsibility, rule.probability(responsibility)
 
 
