@@ -56,14 +56,15 @@ class SoftplusNet(Problem):
     def gradients(self, w: Array) -> Array:
         """g_i(w), (..., n, d)."""
         slopes, residual, _ = self._slopes(w)
-        return slopes * residual[..., None]
+        return np.asarray(slopes * residual[..., None])
 
     def curvatures(self, w: Array) -> Array:
         """Diagonals of the Hessians, (..., n, d): negative where the net is not convex."""
         slopes, residual, bend = self._slopes(w)
         second = bend[..., None] * (self.x**2)[:, None, :] * residual[..., None, None]
         second = second.reshape(*second.shape[:-2], -1)
-        return slopes**2 + np.concatenate([second, np.zeros_like(bend)], axis=-1)
+        curvature = slopes**2 + np.concatenate([second, np.zeros_like(bend)], axis=-1)
+        return np.asarray(curvature)
 
 
 def interpolating_net(n: int = 8, inputs: int = 2, hidden: int = 6, seed: int = 0) -> Problem:

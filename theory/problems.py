@@ -64,6 +64,10 @@ class Problem(ABC):
     def curvatures(self, w: Array) -> Array:
         """Diagonals of the Hessians of f_i at w: the local constants L_ij, (..., n, d)."""
 
+    def scores(self, w: Array) -> Array:
+        """L_ij up to a positive factor of each sample, (..., n, d), where it may underflow."""
+        return self.curvatures(w)
+
     def value(self, w: Array) -> Array:
         """F(w), (...)."""
         return np.asarray(self.losses(w).mean(-1))
@@ -264,8 +268,22 @@ class Softmax(Problem):
 
     def curvatures(self, w: Array) -> Array:
         """L_ij at w, (..., n, d)."""
-        p = self.probabilities(w)
-        return self._outer(p * (1 - p), self.x**2) + self.ridge
+        return self._outer(np.exp(self._log_variance(w)), self.x**2) + self.ridge
+
+    def scores(self, w: Array) -> Array:
+        """L_ij over the largest p (1 - p) of the sample: meaningful where p (1 - p) underflows."""
+        if self.ridge:
+            return self.curvatures(w)
+        logs = self._log_variance(w)
+        return self._outer(np.exp(logs - logs.max(-1, keepdims=True)), self.x**2)
+
+    def _log_variance(self, w: Array) -> Array:
+        """log(p (1 - p)), (..., n, C): 1 - p is the sum of the others, not a difference."""
+        z = self.logits(w)
+        z = z - z.max(-1, keepdims=True)
+        rest = np.where(np.eye(self.classes) > 0, -np.inf, z[..., None, :])
+        others = np.asarray(np.logaddexp.reduce(rest, axis=-1))
+        return np.asarray(z + others - 2 * np.log(np.exp(z).sum(-1))[..., None])
 
     def accuracy(self, w: Array) -> Array:
         """Share of samples whose own class has the largest logit, (...); ties count as errors."""
