@@ -1,4 +1,4 @@
-"""Selection probabilities from constants: the judge's own, by bisection instead of sorting."""
+"""Selection probabilities from constants: the judge's own, by repeated sharing instead of sorting."""
 
 import numpy as np
 
@@ -14,7 +14,8 @@ def literal(constants: Array, gamma: float) -> Array:
 def waterfill(constants: Array, block: float, gamma: float) -> Array:
     """min(1, kappa L_j^gamma) with kappa such that the last dimension sums to `block`.
 
-    Zero constants get nothing, unless all are zero: then every coordinate gets block / d.
+    What would exceed 1 is set to 1 and the rest is shared anew, until nothing exceeds 1. Zero
+    constants get nothing, unless all are zero: then every coordinate gets block / d.
 
     Args:
         constants: L >= 0, (..., d).
@@ -23,22 +24,22 @@ def waterfill(constants: Array, block: float, gamma: float) -> Array:
     """
     size = constants.shape[-1]
     positive = constants > 0
-    with np.errstate(divide="ignore"):
-        logs = gamma * np.log(constants)
-    logs = np.where(positive, logs, -np.inf)
-    target = np.minimum(block, positive.sum(-1, keepdims=True))
-    finite = np.where(positive, logs, np.nan)
     empty = ~positive.any(-1, keepdims=True)
-    finite = np.where(empty, 0.0, finite)
-    # At low no coordinate is above 1 / d of the block, at high all of them are capped.
-    low = np.log(np.maximum(target, 1e-300) / size) - np.nanmax(finite, -1, keepdims=True)
-    high = -np.nanmin(finite, -1, keepdims=True)
-    for _ in range(80):
-        middle = (low + high) / 2
-        total = np.exp(np.minimum(0.0, logs + middle)).sum(-1, keepdims=True)
-        low = np.where(total < target, middle, low)
-        high = np.where(total < target, high, middle)
-    pi = np.exp(np.minimum(0.0, logs + high))
+    logs = gamma * np.log(np.where(positive, constants, 1.0))
+    target = np.minimum(block, positive.sum(-1, keepdims=True))
+    full = np.zeros(constants.shape, dtype=bool)
+    for _ in range(size):
+        free = positive & ~full
+        largest = np.where(free, logs, -np.inf).max(-1, keepdims=True)
+        powers = np.where(free, np.exp(np.minimum(0.0, logs - np.where(empty, 0, largest))), 0.0)
+        total = powers.sum(-1, keepdims=True)
+        left = target - full.sum(-1, keepdims=True)
+        share = left * powers / np.where(total > 0, total, 1.0)
+        over = share > 1
+        if not over.any():
+            break
+        full |= over
+    pi = np.where(full, 1.0, share)
     return np.asarray(np.where(empty, min(1.0, block / size), pi))
 
 

@@ -5,6 +5,7 @@ Each function builds one; `seed` draws its data, the same for the same seed.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from theory.problems import (
     Regression,
     Softmax,
 )
+
+Solved = TypeVar("Solved", Regression, Softmax)
 
 
 @dataclass
@@ -107,7 +110,7 @@ def _inputs(n: int, d: int, seed: int) -> tuple[Array, Array, np.random.Generato
     return x, rng.standard_normal(d), rng
 
 
-def logistic(n: int = 32, d: int = 4, seed: int = 0, ridge: float = 0.05) -> Problem:
+def logistic(n: int = 32, d: int = 4, seed: int = 0, ridge: float = 0.05) -> Regression:
     """l2-logistic regression with 15 % of the labels flipped; F* by Newton's method."""
     x, truth, rng = _inputs(n, d, seed)
     y = np.where(rng.random(n) < 0.15, -1.0, 1.0) * np.where(x @ truth > 0, 1.0, -1.0)
@@ -115,7 +118,7 @@ def logistic(n: int = 32, d: int = 4, seed: int = 0, ridge: float = 0.05) -> Pro
     return _solved(problem, problem.smoothness(), ridge, problem.variances())
 
 
-def least_squares(n: int = 32, d: int = 4, seed: int = 0) -> Problem:
+def least_squares(n: int = 32, d: int = 4, seed: int = 0) -> Regression:
     """Linear regression with noise; gradients have no bounded variance over all w."""
     x, truth, rng = _inputs(n, d, seed)
     y = x @ truth + 0.5 * rng.standard_normal(n)
@@ -124,7 +127,7 @@ def least_squares(n: int = 32, d: int = 4, seed: int = 0) -> Problem:
     return _solved(problem, problem.smoothness(), mu, None)
 
 
-def geman_mcclure(n: int = 32, d: int = 4, seed: int = 0) -> Problem:
+def geman_mcclure(n: int = 32, d: int = 4, seed: int = 0) -> Regression:
     """Robust regression r^2 / (1 + r^2): smooth, bounded, not convex; 0 stands for its minimum."""
     x, truth, rng = _inputs(n, d, seed)
     y = x @ truth + 0.1 * rng.standard_normal(n)
@@ -133,7 +136,7 @@ def geman_mcclure(n: int = 32, d: int = 4, seed: int = 0) -> Problem:
     return problem
 
 
-def softmax(n: int = 24, d: int = 3, classes: int = 3, seed: int = 0) -> Problem:
+def softmax(n: int = 24, d: int = 3, classes: int = 3, seed: int = 0) -> Softmax:
     """l2-softmax regression, ridge .05, labels drawn from a linear model; F* by Newton's method."""
     x, _, rng = _inputs(n, d, seed)
     scores = x @ rng.standard_normal((d, classes))
@@ -144,7 +147,7 @@ def softmax(n: int = 24, d: int = 3, classes: int = 3, seed: int = 0) -> Problem
     return _solved(problem, top / 2 + problem.ridge, problem.ridge, variances)
 
 
-def _solved(problem: Regression | Softmax, L: float, mu: float, variances: Array | None) -> Problem:
+def _solved(problem: Solved, L: float, mu: float, variances: Array | None) -> Solved:
     """The problem with its facts, w* by damped Newton steps on the exact gradient."""
     w, eye = np.zeros(problem.d), np.eye(problem.d)
     for _ in range(200):
@@ -170,7 +173,7 @@ def ce1() -> Quadratics:
     return Quadratics("CE1", h, c, np.zeros(2))
 
 
-def ce2() -> Problem:
+def ce2() -> Regression:
     """CE2: logistic regression on post-ReLU features, three samples that no weights fit."""
     x, y = np.array([[1.0, 0.0], [0.0, 1.0], [2.0, 1.0]]), np.array([1.0, 1.0, -1.0])
     problem = Regression("CE2", x, y, LOGISTIC, np.zeros(2))
@@ -194,7 +197,7 @@ def ce3(relu: bool = False, overlap: float = 0.6) -> Softmax:
     return Softmax("CE3", x, y, 2, np.zeros(2 * len(x)), facts=facts)
 
 
-def ce4() -> Problem:
+def ce4() -> Regression:
     """CE4, starvation: all samples rank coordinate 1 first, but only coordinate 2 has a slope."""
     x = np.array([[2.0, 1.0], [2.0, -1.0]])
     problem = Regression("CE4", x, x[:, 1], SQUARES, np.zeros(2))
