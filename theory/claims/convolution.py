@@ -127,15 +127,15 @@ CLAIMS = [
         plain_sum,
     ),
     Claim(
-        "conv-bound", "Lemma 2", "and at most U sum_u a_u^2 h_u, U positions", HOLDS_UNDER,
+        "conv-bound", "Lemma 2", "Conv2d constants are at most U sum_u a_u^2 h_u, U positions", HOLDS_UNDER,
         position_bound, "piecewise-linear activations above it, off their kinks",
     ),
     Claim(
-        "conv-pooled-head", "Lemma 2", "1x1 head with pooling: p (1 - p) (mean_u a)^2", HOLDS,
+        "conv-pooled-head", "Lemma 2", "constants of a 1x1 head with pooling are p (1 - p) (mean_u a)^2", HOLDS,
         pooled_head,
     ),
     Claim(
-        "conv-per-position", "Lemma 2", "a loss per position: sum_u p (1 - p) a_u^2", HOLDS,
+        "conv-per-position", "Lemma 2", "constants with a loss per position are sum_u p (1 - p) a_u^2", HOLDS,
         dense_prediction,
     ),
 ]  # fmt: skip

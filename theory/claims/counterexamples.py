@@ -241,11 +241,11 @@ CLAIMS = [
         "bias-at-rest", "Theorem 1", "where Algorithm 3 rests, grad F = 0", FAILS, bias_at_zero
     ),
     Claim("ce2", "Theorem 1", "Algorithm 3 converges on CE2", FAILS, ce2_printed),
-    Claim("ce3-signed", "Theorem 1", "Algorithm 3 does not increase the loss", FAILS, ce3_signed),
+    Claim("ce3-signed", "Theorem 1", "Algorithm 3 does not increase the loss on separable data", FAILS, ce3_signed),
     Claim(
-        "ce3-relu", "Theorem 1", "nor on activations >= 0 that can be separated", FAILS, ce3_relu
+        "ce3-relu", "Theorem 1", "Algorithm 3 does not increase the loss on separable activations >= 0", FAILS, ce3_relu
     ),
-    Claim("ce3-sparse", "Theorem 1", "nor at s = 1/2", FAILS, ce3_sparse),
+    Claim("ce3-sparse", "Theorem 1", "Algorithm 3 does not increase the loss on separable data at s = 1/2", FAILS, ce3_sparse),
     Claim(
         "ce3-shared", "CE3, Theorem A", "shared lagged masks solve CE3 (loss below .1)", HOLDS,
         ce3_shared,

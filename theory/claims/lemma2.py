@@ -205,11 +205,11 @@ CLAIMS = [
         last_layer,
     ),
     Claim(
-        "lemma2-activations", "Lemma 2", "they are bounded by activations: x^2 / 4, attained",
+        "lemma2-activations", "Lemma 2", "the last layer's constants are bounded by activations: x^2 / 4, attained",
         HOLDS, activation_bound,
     ),
     Claim(
-        "lemma2-neighbourhood", "Lemma 2", "and on a neighbourhood of radius rho, exactly", HOLDS,
+        "lemma2-neighbourhood", "Lemma 2", "the last layer's constants within radius rho, in closed form", HOLDS,
         neighbourhood,
     ),
     Claim(
@@ -221,11 +221,11 @@ CLAIMS = [
         HOLDS_UNDER, hidden_layer, "piecewise-linear activations above it, off their kinks",
     ),
     Claim(
-        "lemma2-popoviciu", "Lemma 2", "and at most a^2 (max J - min J)^2 / 4", HOLDS_UNDER,
+        "lemma2-popoviciu", "Lemma 2", "a hidden Linear layer's constants are at most a^2 (max J - min J)^2 / 4", HOLDS_UNDER,
         popoviciu, "piecewise-linear activations above it, off their kinks",
     ),
     Claim(
-        "lemma2-fisher", "Lemma 2", "E_(y~p) g^2 is the constant", HOLDS_UNDER, fisher,
+        "lemma2-fisher", "Lemma 2", "E_(y~p) g^2 is a hidden layer's constant", HOLDS_UNDER, fisher,
         "piecewise-linear activations above it, off their kinks",
     ),
     Claim(
@@ -233,7 +233,7 @@ CLAIMS = [
         FAILS, induction,
     ),
     Claim(
-        "lemma2-smooth", "Lemma 2, step 2", "h = Var_p(J) + phi'' df/do, and a bound by |.|",
+        "lemma2-smooth", "Lemma 2, step 2", "a hidden constant is a^2 (Var_p(J) + phi'' df/do), bounded by absolute values",
         HOLDS_UNDER, smooth_formula, "smooth activation, nothing but a Linear layer above it",
     ),
     Claim(

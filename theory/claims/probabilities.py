@@ -176,7 +176,7 @@ CLAIMS = [
         literal_limit,
     ),
     Claim(
-        "literal-size", "Algorithm 3", "its expected size is exp((1 - gamma) H_gamma) <= 1", HOLDS,
+        "literal-size", "Algorithm 3", "the expected block of Algorithm 3 is exp((1 - gamma) H_gamma) <= 1", HOLDS,
         literal_size,
     ),
     Claim(

@@ -201,7 +201,7 @@ CLAIMS = [
     Claim(
         "eq1-convex",
         "eq. (1)",
-        "the same, for convex f",
+        "the sum L of the constants bounds the curvature of a convex f",
         HOLDS_UNDER,
         sum_of_constants_convex,
         "f convex and L_ij valid along the whole step",
@@ -209,7 +209,7 @@ CLAIMS = [
     Claim(
         "eq1-local",
         "eq. (1)",
-        "the same, with the local constants that Lemma 2 estimates",
+        "the local constants that Lemma 2 estimates bound f along the step",
         FAILS,
         local_constants,
     ),

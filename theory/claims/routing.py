@@ -156,7 +156,7 @@ CLAIMS = [
         dense_forward,
     ),
     Claim(
-        "dynamic-k-trajectory", "section 3", "the same, as a run", HOLDS_UNDER, same_trajectory,
+        "dynamic-k-trajectory", "section 3", "a run of Dynamic-K is a run of masked SGD", HOLDS_UNDER, same_trajectory,
         "score (W x)_+^2, s = 1 with a block size, and a routed forward",
     ),
     Claim(
@@ -164,11 +164,11 @@ CLAIMS = [
         HOLDS, gate_constant,
     ),
     Claim(
-        "dynamic-k-selection", "section 3", "its units are the top K of Lemma 2's constants", FAILS,
+        "dynamic-k-selection", "section 3", "Dynamic-K's units are the top K of Lemma 2's constants", FAILS,
         selection,
     ),
     Claim(
-        "dynamic-k-classes", "section 3", "these constants select as many distinct rows", FAILS,
+        "dynamic-k-classes", "section 3", "Lemma 2's constants tell classes apart as Dynamic-K does", FAILS,
         class_alike,
     ),
     Claim(

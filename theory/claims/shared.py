@@ -177,7 +177,7 @@ CLAIMS = [
         HOLDS_UNDER, theorem_a, "masks shared by the batch, drawn from the past; eta <= 1 / L",
     ),
     Claim(
-        "theorem-a-tight", "Theorem A", "its decrease of one step is attained", HOLDS,
+        "theorem-a-tight", "Theorem A", "the decrease of one step is exact: L |w|^2 / 2 attains it", HOLDS,
         theorem_a_tight,
     ),
     Claim(
@@ -186,7 +186,7 @@ CLAIMS = [
     ),
     Claim(
         "theorem-a-shrink", "Theorem A with shrink",
-        "the same with what is not selected soft-thresholded", HOLDS_UNDER, theorem_a_shrink,
+        "2 D / (eta T) + 2 L eta S + the shrink terms, what is not selected being soft-thresholded", HOLDS_UNDER, theorem_a_shrink,
         "as Theorem A, and eta <= 1 / (4 L)",
     ),
     Claim(
@@ -194,7 +194,7 @@ CLAIMS = [
         HOLDS_UNDER, theorem_e, "full batch, eta = 1 / L",
     ),
     Claim(
-        "topk-by-constants", "Theorem E", "the same for top-K of Lipschitz constants", FAILS,
+        "topk-by-constants", "Theorem E", "top-K of Lipschitz constants has a rate on full batches", FAILS,
         topk_by_constants,
     ),
     Claim(

@@ -112,7 +112,7 @@ CLAIMS = [
         HOLDS_UNDER, theorem_b, "divided by pi; eta <= 1 / L",
     ),
     Claim(
-        "theorem-b-shared", "Theorem B", "the same for a mask shared by the batch", HOLDS_UNDER,
+        "theorem-b-shared", "Theorem B", "the same bound for a mask shared by the batch", HOLDS_UNDER,
         theorem_b_shared, "divided by pi; eta <= min pi / L",
     ),
     Claim(
@@ -121,7 +121,7 @@ CLAIMS = [
         "one coordinate with pi_j = L_j / Lambda, divided by pi_j; eta <= 1 / Lambda",
     ),
     Claim(
-        "theorem-n-tight", "Theorem N", "its decrease of one step is attained", HOLDS,
+        "theorem-n-tight", "Theorem N", "the decrease of one step is exact", HOLDS,
         theorem_n_tight,
     ),
 ]  # fmt: skip
