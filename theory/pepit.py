@@ -184,15 +184,29 @@ def theorem_n(quick: bool, seed: int) -> Check:
 
 
 CLAIMS = [
-    Claim("pepit-a", "Theorem A", "its one-step constant is exact over all smooth F", HOLDS, theorem_a),
     Claim(
-        "pepit-lyapunov", "Theorem D", "its potential does not grow, for all convex F", HOLDS_UNDER,
-        lyapunov, "fixed Pi, no noise, eta <= 1 / L",
+        "pepit-a", "Theorem A", "its one-step constant is exact over all smooth F", HOLDS, theorem_a
     ),
-    Claim("pepit-threshold", "Theorem D", "its potential does grow at eta = 1.3 / L", HOLDS, threshold),
-    Claim("pepit-unbiased", "Theorem D", "the contraction of unbiased masks is exact", HOLDS,
-          unbiased),
+    Claim(
+        "pepit-lyapunov",
+        "Theorem D",
+        "its potential does not grow, for all convex F",
+        HOLDS_UNDER,
+        lyapunov,
+        "fixed Pi, no noise, eta <= 1 / L",
+    ),
+    Claim(
+        "pepit-threshold", "Theorem D", "its potential does grow at eta = 1.3 / L", HOLDS, threshold
+    ),
+    Claim(
+        "pepit-unbiased", "Theorem D", "the contraction of unbiased masks is exact", HOLDS, unbiased
+    ),
     Claim("pepit-bias", "Theorem C", "the worst bias is exact", HOLDS, worst_bias),
-    Claim("pepit-n", "Theorem N", "its one-step constant is exact over coordinate-smooth convex F", HOLDS,
-          theorem_n),
-]  # fmt: skip
+    Claim(
+        "pepit-n",
+        "Theorem N",
+        "its one-step constant is exact over coordinate-smooth convex F",
+        HOLDS,
+        theorem_n,
+    ),
+]

@@ -90,18 +90,27 @@ def theorem_c_sharp(quick: bool, seed: int) -> Check:
 
 CLAIMS = [
     Claim(
-        "theorem-c", "Theorem C", "Algorithm 3 converges up to its bias |C|_(1/pibar)", HOLDS_UNDER,
-        theorem_c, "eta <= 1 / L; the bias stays",
+        "theorem-c",
+        "Theorem C",
+        "Algorithm 3 converges up to its bias |C|_(1/pibar)",
+        HOLDS_UNDER,
+        theorem_c,
+        "eta <= 1 / L; the bias stays",
+    ),
+    Claim("theorem-c-tight", "Theorem C", "on CE1 the bias is attained", HOLDS, theorem_c_tight),
+    Claim(
+        "worst-bias",
+        "Theorem C",
+        "(d_j F)^2 / mean g^2 up to CV^2 / (1 + CV^2) is attained",
+        HOLDS,
+        worst_bias,
     ),
     Claim(
-        "theorem-c-tight", "Theorem C", "on CE1 the bias is attained", HOLDS, theorem_c_tight
+        "theorem-c-sharp",
+        "Theorem C",
+        "Algorithm 3 converges without bias",
+        HOLDS_UNDER,
+        theorem_c_sharp,
+        "theta = max CV_j^2 (rho_j - 1) < 1",
     ),
-    Claim(
-        "worst-bias", "Theorem C", "(d_j F)^2 / mean g^2 up to CV^2 / (1 + CV^2) is attained",
-        HOLDS, worst_bias,
-    ),
-    Claim(
-        "theorem-c-sharp", "Theorem C", "Algorithm 3 converges without bias", HOLDS_UNDER,
-        theorem_c_sharp, "theta = max CV_j^2 (rho_j - 1) < 1",
-    ),
-]  # fmt: skip
+]

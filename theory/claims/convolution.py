@@ -119,23 +119,40 @@ def dense_prediction(quick: bool, seed: int) -> Check:
 
 CLAIMS = [
     Claim(
-        "conv-exact", "Lemma 2", "Conv2d constants are Var_p(sum_u J_u a_u)", HOLDS_UNDER,
-        exact_sum, "piecewise-linear activations above it, off their kinks",
+        "conv-exact",
+        "Lemma 2",
+        "Conv2d constants are Var_p(sum_u J_u a_u)",
+        HOLDS_UNDER,
+        exact_sum,
+        "piecewise-linear activations above it, off their kinks",
     ),
     Claim(
-        "conv-plain-sum", "Lemma 2", "Conv2d constants are at most sum_u a_u^2 h_u", FAILS,
+        "conv-plain-sum",
+        "Lemma 2",
+        "Conv2d constants are at most sum_u a_u^2 h_u",
+        FAILS,
         plain_sum,
     ),
     Claim(
-        "conv-bound", "Lemma 2", "Conv2d constants are at most U sum_u a_u^2 h_u, U positions", HOLDS_UNDER,
-        position_bound, "piecewise-linear activations above it, off their kinks",
+        "conv-bound",
+        "Lemma 2",
+        "Conv2d constants are at most U sum_u a_u^2 h_u, U positions",
+        HOLDS_UNDER,
+        position_bound,
+        "piecewise-linear activations above it, off their kinks",
     ),
     Claim(
-        "conv-pooled-head", "Lemma 2", "constants of a 1x1 head with pooling are p (1 - p) (mean_u a)^2", HOLDS,
+        "conv-pooled-head",
+        "Lemma 2",
+        "constants of a 1x1 head with pooling are p (1 - p) (mean_u a)^2",
+        HOLDS,
         pooled_head,
     ),
     Claim(
-        "conv-per-position", "Lemma 2", "constants with a loss per position are sum_u p (1 - p) a_u^2", HOLDS,
+        "conv-per-position",
+        "Lemma 2",
+        "constants with a loss per position are sum_u p (1 - p) a_u^2",
+        HOLDS,
         dense_prediction,
     ),
-]  # fmt: skip
+]

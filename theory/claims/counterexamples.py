@@ -228,35 +228,59 @@ def _log_choose(n: int, k: int) -> float:
 CLAIMS = [
     Claim("ce1", "Theorem 1", "Algorithm 3 converges on CE1", FAILS, ce1_printed),
     Claim(
-        "ce1-fixed-point", "CE1", "Algorithm 3 ends at (15/17, -15/17), w* = (3/5, -3/5)", HOLDS,
+        "ce1-fixed-point",
+        "CE1",
+        "Algorithm 3 ends at (15/17, -15/17), w* = (3/5, -3/5)",
+        HOLDS,
         ce1_fixed_point,
     ),
     Claim("ce1-shared", "CE1, Theorem A", "shared lagged masks end at w*", HOLDS, ce1_shared),
     Claim("ce1-unbiased", "CE1, Theorem B", "unbiased masks end at w*", HOLDS, ce1_unbiased),
     Claim(
-        "ce1-same-batch", "CE1, Theorem C", "same-batch masks at B = 1 end where Algorithm 3 does",
-        HOLDS, ce1_same_batch,
+        "ce1-same-batch",
+        "CE1, Theorem C",
+        "same-batch masks at B = 1 end where Algorithm 3 does",
+        HOLDS,
+        ce1_same_batch,
     ),
-    Claim(
-        "bias-at-rest", "Theorem 1", "where Algorithm 3 rests, grad F = 0", FAILS, bias_at_zero
-    ),
+    Claim("bias-at-rest", "Theorem 1", "where Algorithm 3 rests, grad F = 0", FAILS, bias_at_zero),
     Claim("ce2", "Theorem 1", "Algorithm 3 converges on CE2", FAILS, ce2_printed),
-    Claim("ce3-signed", "Theorem 1", "Algorithm 3 does not increase the loss on separable data", FAILS, ce3_signed),
     Claim(
-        "ce3-relu", "Theorem 1", "Algorithm 3 does not increase the loss on separable activations >= 0", FAILS, ce3_relu
+        "ce3-signed",
+        "Theorem 1",
+        "Algorithm 3 does not increase the loss on separable data",
+        FAILS,
+        ce3_signed,
     ),
-    Claim("ce3-sparse", "Theorem 1", "Algorithm 3 does not increase the loss on separable data at s = 1/2", FAILS, ce3_sparse),
     Claim(
-        "ce3-shared", "CE3, Theorem A", "shared lagged masks solve CE3 (loss below .1)", HOLDS,
+        "ce3-relu",
+        "Theorem 1",
+        "Algorithm 3 does not increase the loss on separable activations >= 0",
+        FAILS,
+        ce3_relu,
+    ),
+    Claim(
+        "ce3-sparse",
+        "Theorem 1",
+        "Algorithm 3 does not increase the loss on separable data at s = 1/2",
+        FAILS,
+        ce3_sparse,
+    ),
+    Claim(
+        "ce3-shared",
+        "CE3, Theorem A",
+        "shared lagged masks solve CE3 (loss below .1)",
+        HOLDS,
         ce3_shared,
     ),
     Claim(
-        "ce3-unstable", "Theorem 1", "the mean step of Algorithm 3 is stable on CE3", FAILS,
+        "ce3-unstable",
+        "Theorem 1",
+        "the mean step of Algorithm 3 is stable on CE3",
+        FAILS,
         ce3_unstable,
     ),
     Claim("ce4", "Theorem 1, s -> 1", "Algorithm 3 finds a stationary point", FAILS, ce4_printed),
     Claim("saddle", "Theorem 1", "what is found is a local minimiser", FAILS, saddle),
-    Claim(
-        "convex-noise", "after eq. (10)", "O(1/t) for convex f with noise", FAILS, convex_noise
-    ),
-]  # fmt: skip
+    Claim("convex-noise", "after eq. (10)", "O(1/t) for convex f with noise", FAILS, convex_noise),
+]

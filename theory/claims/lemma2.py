@@ -201,42 +201,73 @@ def kink(quick: bool, seed: int) -> Check:
 
 CLAIMS = [
     Claim(
-        "lemma2-last-layer", "Lemma 2", "the last layer's local constants are p (1 - p) x^2", HOLDS,
+        "lemma2-last-layer",
+        "Lemma 2",
+        "the last layer's local constants are p (1 - p) x^2",
+        HOLDS,
         last_layer,
     ),
     Claim(
-        "lemma2-activations", "Lemma 2", "the last layer's constants are bounded by activations: x^2 / 4, attained",
-        HOLDS, activation_bound,
+        "lemma2-activations",
+        "Lemma 2",
+        "the last layer's constants are bounded by activations: x^2 / 4, attained",
+        HOLDS,
+        activation_bound,
     ),
     Claim(
-        "lemma2-neighbourhood", "Lemma 2", "the last layer's constants within radius rho, in closed form", HOLDS,
+        "lemma2-neighbourhood",
+        "Lemma 2",
+        "the last layer's constants within radius rho, in closed form",
+        HOLDS,
         neighbourhood,
     ),
     Claim(
-        "lemma2-float32", "Lemma 2", "p (1 - p) may be computed as it is written, in float32",
-        FAILS, underflow,
+        "lemma2-float32",
+        "Lemma 2",
+        "p (1 - p) may be computed as it is written, in float32",
+        FAILS,
+        underflow,
     ),
     Claim(
-        "lemma2-hidden", "Lemma 2", "a hidden Linear layer's constants are a^2 Var_p(J)",
-        HOLDS_UNDER, hidden_layer, "piecewise-linear activations above it, off their kinks",
-    ),
-    Claim(
-        "lemma2-popoviciu", "Lemma 2", "a hidden Linear layer's constants are at most a^2 (max J - min J)^2 / 4", HOLDS_UNDER,
-        popoviciu, "piecewise-linear activations above it, off their kinks",
-    ),
-    Claim(
-        "lemma2-fisher", "Lemma 2", "E_(y~p) g^2 is a hidden layer's constant", HOLDS_UNDER, fisher,
+        "lemma2-hidden",
+        "Lemma 2",
+        "a hidden Linear layer's constants are a^2 Var_p(J)",
+        HOLDS_UNDER,
+        hidden_layer,
         "piecewise-linear activations above it, off their kinks",
     ),
     Claim(
-        "lemma2-induction", "Lemma 2, step 2", "the estimate bounds hidden layers by induction",
-        FAILS, induction,
+        "lemma2-popoviciu",
+        "Lemma 2",
+        "a hidden Linear layer's constants are at most a^2 (max J - min J)^2 / 4",
+        HOLDS_UNDER,
+        popoviciu,
+        "piecewise-linear activations above it, off their kinks",
     ),
     Claim(
-        "lemma2-smooth", "Lemma 2, step 2", "a hidden constant is a^2 (Var_p(J) + phi'' df/do), bounded by absolute values",
-        HOLDS_UNDER, smooth_formula, "smooth activation, nothing but a Linear layer above it",
+        "lemma2-fisher",
+        "Lemma 2",
+        "E_(y~p) g^2 is a hidden layer's constant",
+        HOLDS_UNDER,
+        fisher,
+        "piecewise-linear activations above it, off their kinks",
+    ),
+    Claim(
+        "lemma2-induction",
+        "Lemma 2, step 2",
+        "the estimate bounds hidden layers by induction",
+        FAILS,
+        induction,
+    ),
+    Claim(
+        "lemma2-smooth",
+        "Lemma 2, step 2",
+        "a hidden constant is a^2 (Var_p(J) + phi'' df/do), bounded by absolute values",
+        HOLDS_UNDER,
+        smooth_formula,
+        "smooth activation, nothing but a Linear layer above it",
     ),
     Claim(
         "lemma2-kink", "Lemma 2", "hidden layers below a ReLU have finite constants", FAILS, kink
     ),
-]  # fmt: skip
+]

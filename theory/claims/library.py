@@ -186,16 +186,51 @@ def dynamic_k(quick: bool, seed: int) -> Check:
 
 
 CLAIMS = [
-    Claim("library-scores", "Lemma 2", "the optimizer's softmax scores are Hessian diagonals", HOLDS, scores),
-    Claim("library-probabilities", "block size", "the optimizer's probabilities are water-filled with a floor", HOLDS,
-          probabilities),
-    Claim("library-marginals", "Algorithm 3", "the optimizer's masks have their marginals", HOLDS, marginals),
-    Claim("library-systematic", "Theorem A", "the optimizer's masks of fixed size have their marginals", HOLDS,
-          marginals_systematic),
-    Claim("library-guarantee", "section 2", "guarantee() promises what is proved", HOLDS,
-          guarantee),
-    Claim("library-faithful", "Theorem 1, CE3", "the optimizer's faithful mode solves CE3", FAILS, faithful),
-    Claim("library-dynamic-k", "section 3", "the optimizer with contribution masks is Dynamic-K",
-          HOLDS_UNDER, dynamic_k, "score (W x)_+^2, s = 1 with a block size, and a routed forward"),
+    Claim(
+        "library-scores",
+        "Lemma 2",
+        "the optimizer's softmax scores are Hessian diagonals",
+        HOLDS,
+        scores,
+    ),
+    Claim(
+        "library-probabilities",
+        "block size",
+        "the optimizer's probabilities are water-filled with a floor",
+        HOLDS,
+        probabilities,
+    ),
+    Claim(
+        "library-marginals",
+        "Algorithm 3",
+        "the optimizer's masks have their marginals",
+        HOLDS,
+        marginals,
+    ),
+    Claim(
+        "library-systematic",
+        "Theorem A",
+        "the optimizer's masks of fixed size have their marginals",
+        HOLDS,
+        marginals_systematic,
+    ),
+    Claim(
+        "library-guarantee", "section 2", "guarantee() promises what is proved", HOLDS, guarantee
+    ),
+    Claim(
+        "library-faithful",
+        "Theorem 1, CE3",
+        "the optimizer's faithful mode solves CE3",
+        FAILS,
+        faithful,
+    ),
+    Claim(
+        "library-dynamic-k",
+        "section 3",
+        "the optimizer with contribution masks is Dynamic-K",
+        HOLDS_UNDER,
+        dynamic_k,
+        "score (W x)_+^2, s = 1 with a block size, and a routed forward",
+    ),
     Claim("library-shared", "CE3", "the optimizer's shared masks solve CE3", HOLDS, shared),
-]  # fmt: skip
+]

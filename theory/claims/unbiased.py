@@ -108,20 +108,34 @@ def theorem_n_tight(quick: bool, seed: int) -> Check:
 
 CLAIMS = [
     Claim(
-        "theorem-b", "Theorem B", "mean_t E|grad F|^2 <= 2 D / (eta T) + L eta V, masks per sample",
-        HOLDS_UNDER, theorem_b, "divided by pi; eta <= 1 / L",
+        "theorem-b",
+        "Theorem B",
+        "mean_t E|grad F|^2 <= 2 D / (eta T) + L eta V, masks per sample",
+        HOLDS_UNDER,
+        theorem_b,
+        "divided by pi; eta <= 1 / L",
     ),
     Claim(
-        "theorem-b-shared", "Theorem B", "the same bound for a mask shared by the batch", HOLDS_UNDER,
-        theorem_b_shared, "divided by pi; eta <= min pi / L",
+        "theorem-b-shared",
+        "Theorem B",
+        "the same bound for a mask shared by the batch",
+        HOLDS_UNDER,
+        theorem_b_shared,
+        "divided by pi; eta <= min pi / L",
     ),
     Claim(
-        "theorem-n", "Theorem N", "Theorem 1 repaired: 2 D / (eta T) + eta Lambda sigma^2 / B",
-        HOLDS_UNDER, theorem_n,
+        "theorem-n",
+        "Theorem N",
+        "Theorem 1 repaired: 2 D / (eta T) + eta Lambda sigma^2 / B",
+        HOLDS_UNDER,
+        theorem_n,
         "one coordinate with pi_j = L_j / Lambda, divided by pi_j; eta <= 1 / Lambda",
     ),
     Claim(
-        "theorem-n-tight", "Theorem N", "the decrease of one step is exact", HOLDS,
+        "theorem-n-tight",
+        "Theorem N",
+        "the decrease of one step is exact",
+        HOLDS,
         theorem_n_tight,
     ),
-]  # fmt: skip
+]
