@@ -28,6 +28,8 @@ from theory.registry import CLAIMS, named
 from theory.results import Store, config, to_json
 from theory.verdicts import Check, Claim, Verdict
 
+RAISED = "raised "
+
 
 def check(name: str, quick: bool, seed: int) -> tuple[str, Check, float]:
     """Check one claim, in this process and one thread; an exception leaves it inconclusive."""
@@ -37,7 +39,7 @@ def check(name: str, quick: bool, seed: int) -> tuple[str, Check, float]:
     try:
         outcome = claim.function(quick, seed)
     except Exception as error:
-        outcome = Check(float("nan"), 0.0, unclear=f"{type(error).__name__}: {error}")
+        outcome = Check(float("nan"), 0.0, unclear=f"{RAISED}{type(error).__name__}: {error}")
     return name, outcome, time.monotonic() - start
 
 
@@ -70,7 +72,8 @@ def verdicts(
         task = progress.add_task(f"{len(done)} of {total} claims", total=total)
         for name, outcome, seconds in _outcomes(missing, quick, seed, jobs):
             done[name] = Verdict(named([name])[0], outcome, seconds)
-            store.save(done[name])
+            if not outcome.unclear.startswith(RAISED):
+                store.save(done[name])
             progress.update(task, description=f"{len(done)} of {total} claims; last: {name}")
     return [done[claim.name] for claim in claims]
 

@@ -157,8 +157,8 @@ def ce3_shared(quick: bool, seed: int) -> Check:
     first, second = (_diverges(relu, method, quick, seed) for relu in (False, True))
     note = f"{first.note}; inputs >= 0: loss {second.measured:.4g}"
     return Check(
-        first.measured, 0.1, error=first.error, n=first.n, seeds=first.seeds, note=note,
-        also=(Check(second.measured, 0.1, error=second.error),),
+        first.measured, 0.2, error=first.error, n=first.n, seeds=first.seeds, note=note,
+        also=(Check(second.measured, 0.2, error=second.error),),
     )  # fmt: skip
 
 
@@ -269,7 +269,7 @@ CLAIMS = [
     Claim(
         "ce3-shared",
         "CE3, Theorem A",
-        "shared lagged masks solve CE3 (loss below .1)",
+        "shared lagged masks solve CE3 (loss from .693 to below .2)",
         HOLDS,
         ce3_shared,
     ),

@@ -250,7 +250,7 @@ CLAIMS = [
         variance_scale,
     ),
     Claim(
-        "step-2-over-L", "after eq. (10)", "eta = 2 / L gives O(1 / sqrt t)", FAILS, largest_step
+        "step-2-over-l", "after eq. (10)", "eta = 2 / L gives O(1 / sqrt t)", FAILS, largest_step
     ),
     Claim(
         "step-constant",
