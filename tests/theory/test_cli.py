@@ -35,7 +35,6 @@ def claims(monkeypatch):
 
     def use(*claims):
         monkeypatch.setattr(registry, "CLAIMS", list(claims))
-        monkeypatch.setattr(cli, "CLAIMS", list(claims))
         CALLS.clear()
 
     return use
