@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from theory.classifiers import Softmax
 from theory.problems import (
     GEMAN_MCCLURE,
     LOGISTIC,
@@ -18,7 +19,6 @@ from theory.problems import (
     Problem,
     Quadratics,
     Regression,
-    Softmax,
 )
 
 Solved = TypeVar("Solved", Regression, Softmax)

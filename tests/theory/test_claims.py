@@ -9,6 +9,8 @@ from theory.claims import (
     biased,
     convolution,
     counterexamples,
+    divergence,
+    hidden,
     lemma2,
     library,
     probabilities,
@@ -21,8 +23,8 @@ from theory.claims import (
 from theory.verdicts import Verdict
 
 ROOMS = (
-    proof, counterexamples, shared, unbiased, biased, rates_in_f, lemma2, convolution,
-    probabilities, routing, library,
+    proof, counterexamples, divergence, shared, unbiased, biased, rates_in_f, lemma2, hidden,
+    convolution, probabilities, routing, library,
 )  # fmt: skip
 CLAIMS = [claim for room in ROOMS for claim in room.CLAIMS]
 THEORY = Path(pepit.__file__).parent
@@ -96,7 +98,17 @@ def imports(path):
 
 @pytest.mark.parametrize(
     "room",
-    ["verdicts", "problems", "suite", "networks", "bounds", "selection", "simulate", "curvature"],
+    [
+        "verdicts",
+        "problems",
+        "classifiers",
+        "suite",
+        "networks",
+        "bounds",
+        "selection",
+        "simulate",
+        "curvature",
+    ],
 )
 def test_judges_share_no_code_with_the_judged(room):
     assert not any(name.startswith("interpretable_sgd") for name in imports(THEORY / f"{room}.py"))

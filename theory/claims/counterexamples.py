@@ -1,4 +1,4 @@
-"""Theorem 1 as printed, against problems on which it is false: CE1 to CE4, a saddle, and noise.
+"""Theorem 1 as printed, against problems on which it is false: CE1, CE2, CE4, a saddle, noise.
 
 "converges at O(1/t)" is judged by its mildest consequence: with four times the steps the squared
 gradient falls to at most a half, as it would even at O(1 / sqrt t).
@@ -11,7 +11,7 @@ import numpy as np
 from theory.problems import Array, Problem
 from theory.selection import literal
 from theory.simulate import Method, run
-from theory.suite import ce1, ce2, ce3, ce4
+from theory.suite import ce1, ce2, ce4
 from theory.verdicts import FAILS, HOLDS, Check, Claim
 
 
@@ -121,63 +121,6 @@ def ce2_printed(quick: bool, seed: int) -> Check:
     return _fall(ce2(), Method("sample", "literal", 1.0, sampling="full"), 60.0, quick, seed)
 
 
-def _diverges(relu: bool, method: Method, quick: bool, seed: int) -> Check:
-    problem, rng = ce3(relu), np.random.default_rng(seed)
-    steps, seeds = (3_000, 10) if quick else (20_000, 20)
-    end = run(problem, method, 2.0, steps, seeds, rng)
-    loss = problem.value(end.w)
-    accuracy = float(problem.accuracy(end.w).mean())
-    note = f"after {steps} steps at eta = 2, B = 1: loss {loss.mean():.4g}, accuracy {accuracy:.0%}"
-    error = float(loss.std(ddof=1)) / np.sqrt(seeds)
-    numbers = {"accuracy": accuracy, "loss": float(loss.mean())}
-    return Check(
-        float(loss.mean()), float(problem.value(problem.start)), error=error, n=steps,
-        seeds=seeds, note=note, numbers=numbers,
-    )  # fmt: skip
-
-
-def ce3_signed(quick: bool, seed: int) -> Check:
-    """Algorithm 3 on a separable softmax problem with signed inputs: the loss must not grow."""
-    return _diverges(False, Method("sample", "literal", 1.0, sampling="poisson"), quick, seed)
-
-
-def ce3_relu(quick: bool, seed: int) -> Check:
-    """The same with inputs >= 0, as after a ReLU."""
-    return _diverges(True, Method("sample", "literal", 1.0, sampling="poisson"), quick, seed)
-
-
-def ce3_sparse(quick: bool, seed: int) -> Check:
-    """The same at s = 1/2."""
-    return _diverges(False, Method("sample", "literal", 2.0, sampling="poisson"), quick, seed)
-
-
-def ce3_shared(quick: bool, seed: int) -> Check:
-    """A mask shared by the batch, from past steps, on both forms of CE3."""
-    method = Method("shared", "literal", 1.0, sampling="poisson")
-    first, second = (_diverges(relu, method, quick, seed) for relu in (False, True))
-    note = f"{first.note}; inputs >= 0: loss {second.measured:.4g}"
-    return Check(
-        first.measured, 0.2, error=first.error, n=first.n, seeds=first.seeds, note=note,
-        also=(Check(second.measured, 0.2, error=second.error),),
-    )  # fmt: skip
-
-
-def ce3_unstable(quick: bool, seed: int) -> Check:
-    """Linear analysis: on CE3 the mean step pushes away from every separator along (1, ..., 1).
-
-    The growth rate is the eigenvalue of the mean step's Jacobian for least squares at a = .6,
-    (1 - 2 a)(1 - 2 a^3) / (n (1 + 2 a^2)), which must be >= 0 for stability.
-    """
-    notes, values = [], []
-    for relu in (False, True):
-        x = ce3(relu).x
-        pi = x**2 / (x**2).sum(1, keepdims=True)
-        J = (pi * x).T @ x / len(x)
-        values.append(float(np.linalg.eigvals(J).real.min()))
-        notes.append(f"{'inputs >= 0' if relu else 'signed'}: {values[-1]:.4f}")
-    return Check(max(values), 0.0, ">=", n=3, note="smallest eigenvalue, " + ", ".join(notes))
-
-
 def ce4_printed(quick: bool, seed: int) -> Check:
     """Top-1 selection, the limit s -> 1, full batch, on CE4: the other coordinate never moves."""
     problem, rng = ce4(), np.random.default_rng(seed)
@@ -245,41 +188,6 @@ CLAIMS = [
     ),
     Claim("bias-at-rest", "Theorem 1", "where Algorithm 3 rests, grad F = 0", FAILS, bias_at_zero),
     Claim("ce2", "Theorem 1", "Algorithm 3 converges on CE2", FAILS, ce2_printed),
-    Claim(
-        "ce3-signed",
-        "Theorem 1",
-        "Algorithm 3 does not increase the loss on separable data",
-        FAILS,
-        ce3_signed,
-    ),
-    Claim(
-        "ce3-relu",
-        "Theorem 1",
-        "Algorithm 3 does not increase the loss on separable activations >= 0",
-        FAILS,
-        ce3_relu,
-    ),
-    Claim(
-        "ce3-sparse",
-        "Theorem 1",
-        "Algorithm 3 does not increase the loss on separable data at s = 1/2",
-        FAILS,
-        ce3_sparse,
-    ),
-    Claim(
-        "ce3-shared",
-        "CE3, Theorem A",
-        "shared lagged masks solve CE3 (loss from .693 to below .2)",
-        HOLDS,
-        ce3_shared,
-    ),
-    Claim(
-        "ce3-unstable",
-        "Theorem 1",
-        "the mean step of Algorithm 3 is stable on CE3",
-        FAILS,
-        ce3_unstable,
-    ),
     Claim("ce4", "Theorem 1, s -> 1", "Algorithm 3 finds a stationary point", FAILS, ce4_printed),
     Claim("saddle", "Theorem 1", "what is found is a local minimiser", FAILS, saddle),
     Claim("convex-noise", "after eq. (10)", "O(1/t) for convex f with noise", FAILS, convex_noise),
