@@ -14,6 +14,7 @@ from theory.claims import (
     rates_in_f,
     routing,
     shared,
+    slopes,
     unbiased,
 )
 from theory.verdicts import Claim
@@ -26,6 +27,7 @@ CLAIMS: list[Claim] = [
     *unbiased.CLAIMS,
     *biased.CLAIMS,
     *rates_in_f.CLAIMS,
+    *slopes.CLAIMS,
     *lemma2.CLAIMS,
     *hidden.CLAIMS,
     *convolution.CLAIMS,

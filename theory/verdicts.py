@@ -125,7 +125,7 @@ class Verdict:
     Attributes:
         claim: what was checked.
         check: what it gave.
-        seconds: that it took.
+        seconds: of CPU time that it took.
     """
 
     claim: Claim

@@ -18,13 +18,14 @@ from theory.claims import (
     rates_in_f,
     routing,
     shared,
+    slopes,
     unbiased,
 )
 from theory.verdicts import Verdict
 
 ROOMS = (
-    proof, counterexamples, divergence, shared, unbiased, biased, rates_in_f, lemma2, hidden,
-    convolution, probabilities, routing, library,
+    proof, counterexamples, divergence, shared, unbiased, biased, rates_in_f, slopes, lemma2,
+    hidden, convolution, probabilities, routing, library,
 )  # fmt: skip
 CLAIMS = [claim for room in ROOMS for claim in room.CLAIMS]
 THEORY = Path(pepit.__file__).parent
