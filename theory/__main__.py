@@ -12,6 +12,7 @@ kept in --out: the same command continues where it was stopped.
 
 import argparse
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -93,4 +94,6 @@ def _run(claims: list[Claim], options: argparse.Namespace, console: Console) -> 
 
 
 if __name__ == "__main__":
+    # As after an interrupt, no worker must outlive the command.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main(sys.argv[1:]))
