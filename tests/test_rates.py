@@ -59,7 +59,9 @@ def test_intervals_of_slope_and_floor_cover_at_93_of_100(runs, trajectories):
         if trajectories:
             common = np.random.default_rng([seed, 1]).gamma(16, 1 / 16, runs)
             values = values * common
-        found = estimate_rate(T, values, trajectories=trajectories, resamples=1000)
+        found = estimate_rate(
+            T, values, trajectories=trajectories, resamples=1000 if trajectories else 500
+        )
         slopes += found.interval[0] <= -0.5 <= found.interval[1]
         floors += found.floor_interval[0] <= 0 <= found.floor_interval[1]
     assert slopes / repetitions >= 0.93

@@ -9,14 +9,14 @@ from theory import bounds
 from theory.controls import CONTROLS, Control, averages, stalled_minimum
 from theory.decaying import CLAIMS as DECAYING
 from theory.estimate import INCONCLUSIVE, LARGEST_FLOOR, TOLERANCE, Fit, Ruling, fit, rule
-from theory.modes import MODES, PROBLEMS, Mode
+from theory.modes import FAR, MODES, PROBLEMS, Mode
 from theory.problems import Array, Regression
 from theory.runs import Probe, Run, Setup, run
 from theory.selection import floored, literal, waterfill
 from theory.verdicts import FAILS, HOLDS_UNDER, Check, Claim
 
 STARTS = {"far": 1.0, "near": 0.1}
-"""Distance of w_0 from w* in every coordinate."""
+"""Distance of w_0 from w* in every coordinate; modes start afar at `modes.FAR`."""
 
 
 def horizons(quick: bool) -> Array:
@@ -44,12 +44,13 @@ def _on(mode: Mode, name: str, quick: bool, seed: int) -> tuple[Check, dict[str,
     problem, times = PROBLEMS[name](), horizons(quick or mode.separate)
     seeds = (8 if quick else 16) if mode.separate else 64
     best = np.asarray(problem.facts.minimiser)
-    starts = np.concatenate([np.tile(best + far, (seeds, 1)) for far in STARTS.values()])
+    offsets = (FAR[name], STARTS["near"])
+    starts = np.concatenate([np.tile(best + offset, (seeds, 1)) for offset in offsets])
     setup = Setup(problem, mode.complete(name), mode.batch, mode.separate, mode.momentum)
     per_sample, shrink = _probes(mode, name, problem)
     runs, ratios, errors = [], [], []
     for T in times:
-        eta = mode.step(name, int(T))
+        eta = mode.step(name, T, times[0])
         term = functools.partial(shrink, eta) if shrink else None
         done = run(
             setup, starts, eta, int(T), seed + int(T), per_sample=per_sample, shrink=term
@@ -169,7 +170,7 @@ def _time_constants(
             pi = literal(problem.x**2, 1.0).mean(0)
         root = np.sqrt(pi)
         mu = np.linalg.eigvalsh(root[:, None] * (H + H.T) / 2 * root)[0]
-        found.append(mode.step(name, int(T)) / (1 - mode.momentum) * T * mu)
+        found.append(mode.step(name, T, times[0]) / (1 - mode.momentum) * T * mu)
     return float(min(found))
 
 

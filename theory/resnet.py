@@ -122,21 +122,13 @@ def load(data: str) -> tuple[Tensor, Tensor]:
     return images.float(), labels.long()
 
 
-def main(argv: list[str]) -> int:
-    """Returns the exit status."""
-    arguments = parser()
-    options = arguments.parse_args(argv)
-    if options.precision == "tf32" and options.device == "cpu":
-        arguments.error("--precision tf32 needs --device cuda")
-    if len(options.horizons) < 3 or options.seeds < 2:
-        arguments.error("a slope needs at least 3 horizons and 2 seeds")
-    try:
-        images, labels = load(options.data)
-    except (ValueError, ImportError, AttributeError) as problem:
-        arguments.error(str(problem))
-    images, labels = images.to(options.device), labels.to(options.device)
-    torch.backends.cuda.matmul.allow_tf32 = options.precision == "tf32"
-    torch.backends.cudnn.allow_tf32 = options.precision == "tf32"
+def experiment(options: argparse.Namespace) -> Experiment:
+    """What the command line asks for.
+
+    Raises:
+        ValueError, ImportError, AttributeError: there are no such data, or no such network.
+    """
+    images, labels = (tensor.to(options.device) for tensor in load(options.data))
 
     def build(seed: int) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
@@ -148,15 +140,32 @@ def main(argv: list[str]) -> int:
         calibrate(net, images)
         return net
 
-    experiment = Experiment(
+    build(options.seed)
+    return Experiment(
         build, images, labels, options.batch, options.scale, options.block_size, options.layers,
         precision=options.precision,
     )  # fmt: skip
-    n, size = len(labels), images.shape[-1]
+
+
+def main(argv: list[str]) -> int:
+    """Returns the exit status."""
+    arguments = parser()
+    options = arguments.parse_args(argv)
+    if options.precision == "tf32" and options.device == "cpu":
+        arguments.error("--precision tf32 needs --device cuda")
+    if len(options.horizons) < 3 or options.seeds < 2:
+        arguments.error("a slope needs at least 3 horizons and 2 seeds")
+    torch.backends.cuda.matmul.allow_tf32 = options.precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = options.precision == "tf32"
+    try:
+        asked = experiment(options)
+    except (ValueError, ImportError, AttributeError) as problem:
+        arguments.error(str(problem))
+    n, size = len(asked.labels), asked.images.shape[-1]
     print(
-        f"{options.model}, width {options.width}, {options.norm} norm; F on {n} images {size}x{size}"
+        f"{options.model}, width {options.width}, {options.norm} norm: F on {n} images {size}x{size}"
     )
-    results = measure(experiment, options.modes, options.horizons, options.seeds, options.seed)
+    results = measure(asked, options.modes, options.horizons, options.seeds, options.seed)
     record = {
         "label": LABEL,
         "config": {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()},
