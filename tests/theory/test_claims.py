@@ -1,0 +1,126 @@
+import ast
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from theory import pepit
+from theory.claims import (
+    biased,
+    convolution,
+    counterexamples,
+    divergence,
+    hidden,
+    lemma2,
+    library,
+    probabilities,
+    proof,
+    rates_in_f,
+    routing,
+    shared,
+    slopes,
+    unbiased,
+)
+from theory.verdicts import Verdict
+
+ROOMS = (
+    proof, counterexamples, divergence, shared, unbiased, biased, rates_in_f, slopes, lemma2,
+    hidden, convolution, probabilities, routing, library,
+)  # fmt: skip
+CLAIMS = [claim for room in ROOMS for claim in room.CLAIMS]
+THEORY = Path(pepit.__file__).parent
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
+def test_the_verdict_is_the_documented_one(claim):
+    check = claim.function(True, 1)
+    verdict = Verdict(claim, check)
+    assert verdict.verdict == claim.expected, check.decisive()
+
+
+@pytest.mark.parametrize("name", ["theorem-a", "ce1", "theorem-n", "lemma2-hidden", "eq8"])
+def test_a_check_is_determined_by_its_seed(name):
+    claim = next(claim for claim in CLAIMS if claim.name == name)
+    first, second, other = (claim.function(True, seed) for seed in (3, 3, 4))
+    assert first == second
+    assert first.measured != other.measured
+
+
+def test_names_are_unique_and_can_be_typed():
+    names = [claim.name for claim in CLAIMS + pepit.CLAIMS]
+    assert len(set(names)) == len(names)
+    assert all(name.replace("-", "").isalnum() and name == name.lower() for name in names)
+
+
+def test_without_pepit_its_claims_are_skipped_with_a_message(monkeypatch):
+    monkeypatch.setattr(pepit, "PEPit", None)
+    for claim in pepit.CLAIMS:
+        check = claim.function(True, 0)
+        assert check.outcome() == "SKIPPED"
+        assert "pip install" in check.skipped
+
+
+@pytest.mark.parametrize("claim", pepit.CLAIMS, ids=lambda claim: claim.name)
+def test_pepit_certifies_the_constants(claim):
+    pytest.importorskip("PEPit")
+    assert Verdict(claim, claim.function(True, 0)).verdict == claim.expected
+
+
+def numbers(name):
+    claim = next(claim for claim in CLAIMS if claim.name == name)
+    return claim.function(True, 0).numbers
+
+
+def test_the_bias_of_ce1_is_the_exact_fraction():
+    assert numbers("bias-at-rest")["CE1 s=0.0"] == pytest.approx(288 / 289, abs=1e-9)
+
+
+def test_ce3_ends_with_every_sample_wrong():
+    assert numbers("ce3-signed")["accuracy"] == 0
+    assert numbers("ce3-relu")["accuracy"] == 0
+
+
+def test_a_bound_that_is_ten_times_too_small_is_noticed():
+    check = shared.theorem_a(True, 0)
+    tightened = replace(check, bound=0.1, also=())
+    assert tightened.outcome() == "FAILS"
+
+
+def imports(path):
+    """Modules that a file imports, with what it takes from packages."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize(
+    "room",
+    [
+        "verdicts",
+        "problems",
+        "classifiers",
+        "suite",
+        "networks",
+        "bounds",
+        "selection",
+        "simulate",
+        "curvature",
+    ],
+)
+def test_judges_share_no_code_with_the_judged(room):
+    assert not any(name.startswith("interpretable_sgd") for name in imports(THEORY / f"{room}.py"))
+
+
+def test_claims_use_public_names_of_the_library_only():
+    for path in (THEORY / "claims").glob("*.py"):
+        used = {name for name in imports(path) if name.startswith("interpretable_sgd")}
+        assert used <= {"interpretable_sgd", "interpretable_sgd.InterpretableSGD"}, path
+
+
+def test_the_library_never_imports_theory():
+    for path in (THEORY.parent / "interpretable_sgd").rglob("*.py"):
+        assert not any(name.split(".")[0] == "theory" for name in imports(path)), path

@@ -1,0 +1,213 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from theory import bounds
+from theory.controls import CANARY_MINIMISER, CONTROLS, FEATURES, averages, gaps, stalled_minimum
+from theory.decaying import CLAIMS as DECAYING
+from theory.estimate import FAIL, INCONCLUSIVE, PASS, fit, rule
+from theory.modes import MODES, PLAIN, PROBLEMS, canary, ridge, robust, squares
+from theory.rates import CLAIMS, control_check, mode_check, running_minimum
+from theory.runs import Setup, run
+from theory.verdicts import Verdict
+
+T = np.array([128.0, 256.0, 512.0, 1024.0])
+
+
+def noisy(mean, runs, rng, shape=()):
+    return mean[:, None] * rng.gamma(4, 0.25, (*shape, len(mean), runs))
+
+
+@pytest.mark.parametrize("exponent", [0.5, 1.0])
+def test_exact_powers_and_floors_are_fitted_exactly(exponent):
+    rng = np.random.default_rng(0)
+    values = np.stack([3 * T**-exponent, 2 + 3 * T**-exponent])[..., None].repeat(8, -1)
+    found = fit(T, values, rng, exponent=exponent)
+    assert found.slope[0] == pytest.approx(-exponent, abs=1e-12)
+    last = 2 + 3 * T[-1] ** -exponent
+    np.testing.assert_allclose(found.floor, [0, 2 / last], atol=1e-9)
+    np.testing.assert_allclose(found.slope, np.polyfit(np.log(T), np.log(values[..., 0].T), 1)[0])
+
+
+@pytest.mark.parametrize("trajectories", [False, True])
+def test_intervals_cover_at_93_of_100(trajectories):
+    """Nominal 95 %, n = 1000 repetitions of 64 seeds."""
+    rng = np.random.default_rng(1)
+    values = noisy(5 * T**-0.5, 64, rng, (1000,))
+    found = fit(T, values, rng, trajectories=trajectories)
+    assert np.mean((found.low <= -0.5) & (found.high >= -0.5)) >= 0.93
+    assert np.mean((found.floor_low <= 0) & (found.floor_high >= 0)) >= 0.93
+
+
+def test_repetitions_are_judged_as_they_would_be_alone():
+    values = noisy(T**-0.5, 64, np.random.default_rng(0), (3,))
+    together = fit(T, values, np.random.default_rng(5))
+    alone = fit(T, values[1], np.random.default_rng(5))
+    assert together.low[1] == pytest.approx(float(alone.low))
+    assert together.floor_high[1] == pytest.approx(float(alone.floor_high))
+
+
+def test_rulings():
+    rng = np.random.default_rng(2)
+    good, flat = (fit(T, noisy(mean, 64, rng), rng) for mean in (T**-0.5, np.ones(4)))
+    high = fit(T, noisy(0.05 + T**-0.5, 64, rng), rng)
+    assert rule(good, good, 4).verdict == PASS
+    assert rule(good, flat, 4).verdict == rule(flat, good, 4).verdict == FAIL
+    assert "from near" in rule(good, flat, 4).reason
+    assert rule(good, high, 4).verdict == FAIL
+    assert rule(good, flat, 2).verdict == INCONCLUSIVE
+    assert rule(good, good, 2).verdict == PASS
+    nothing = fit(T, np.zeros((4, 8)), rng)
+    assert rule(nothing, good, 4).verdict == FAIL
+
+
+@pytest.mark.parametrize("make", PROBLEMS.values())
+def test_minimisers_of_the_problems_are_stationary_and_steps_are_allowed(make):
+    problem = make()
+    np.testing.assert_allclose(problem.gradient(problem.facts.minimiser), 0, atol=1e-12)
+    for mode in MODES:
+        for name in mode.problems:
+            largest = 1 / PROBLEMS[name]().known("L")
+            assert mode.step(name, 128, 128) <= largest * (1 - mode.momentum), (mode.name, name)
+
+
+def starts(problem, rows):
+    return np.tile(problem.facts.minimiser + 1, (rows, 1))
+
+
+@pytest.mark.parametrize("make", [squares, robust, canary])
+@pytest.mark.parametrize(
+    "options",
+    [
+        None,
+        {"sparsity": 1.0, "mask": "per-sample", "floor": 0.0},
+        {"sparsity": 1.0, "mask": "shared-current", "memory": 0.0, **PLAIN, "floor": 0.0},
+    ],
+    ids=["sgd", "per-sample", "shared-current"],
+)
+def test_rows_of_one_layer_are_separate_runs(make, options):
+    """Exactly, where no mask is random: top-K. Rows draw the same samples either way."""
+    problem = make()
+    options = options and {"block_size": 1, "lipschitz": "weight"} | options
+    together, apart = (
+        run(Setup(problem, options, batch=2, separate=s), starts(problem, 5), 0.1, 30, seed=3)
+        for s in (False, True)
+    )
+    np.testing.assert_allclose(together.w, apart.w, rtol=1e-9)
+    np.testing.assert_allclose(together.square, apart.square, rtol=1e-9)
+    assert len(np.unique(together.w[:, 0])) == 5
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.9])
+def test_rows_of_one_layer_have_the_law_of_separate_runs(memory):
+    """Random masks: means of 64 rows and of 64 layers within 4 standard errors."""
+    problem = squares()
+    options = {"block_size": 2, "memory": memory, **PLAIN}
+    found = [
+        run(Setup(problem, options, separate=s), starts(problem, 64), 0.1, 30, seed=7 + s).square
+        for s in (False, True)
+    ]
+    error = np.hypot(*(part.std(ddof=1) for part in found)) / 8
+    assert abs(found[0].mean() - found[1].mean()) < 4 * error
+
+
+def test_the_printed_probabilities_are_those_that_the_large_run_uses():
+    """One output, s = 0: (L_m / sum L) is water-filling at K = 1, draw by draw."""
+    problem = canary()
+    common = {"mask": "per-sample", "lipschitz": "weight"}
+    paper = {"probabilities": "paper", **common}
+    filled = {"block_size": 1, "sparsity": 0.0, "floor": 0.0, **common}
+    ends = [
+        run(Setup(problem, options, separate=True), starts(problem, 4), 0.5, 40, seed=1).w
+        for options in (paper, filled)
+    ]
+    np.testing.assert_allclose(*ends, rtol=1e-9)
+
+
+def test_a_full_batch_run_is_gradient_descent():
+    problem, eta = ridge(), 0.5
+    done = run(
+        Setup(problem, None, batch=0), starts(problem, 2), eta, 20, seed=0, stops=(0, 7, 20)
+    )  # fmt: skip
+    w, squares_, gaps_ = starts(problem, 2), [], []
+    for step in range(21):
+        if step in (0, 7, 20):
+            gaps_.append(problem.value(w) - problem.known("minimum"))
+        squares_.append((problem.gradient(w) ** 2).sum(-1))
+        w = w - eta * problem.gradient(w) if step < 20 else w
+    np.testing.assert_allclose(done.w, w, rtol=1e-9)
+    np.testing.assert_allclose(done.square, np.mean(squares_[:20], axis=0), rtol=1e-9)
+    np.testing.assert_allclose(done.path, gaps_, rtol=1e-8)
+    np.testing.assert_allclose(done.reading.weighted, done.square)
+    np.testing.assert_array_equal(done.reading.noise, 0)
+
+
+def test_the_canary_knows_its_minimiser():
+    slopes = -1 / (1 + np.exp(FEATURES @ CANARY_MINIMISER))
+    np.testing.assert_allclose(slopes @ FEATURES / 3, 0, atol=1e-12)
+
+
+def test_averages_of_a_noiseless_control_are_exact():
+    stuck = next(control for control in CONTROLS if control.name == "stuck")
+    average, minimum = averages(stuck, 10, 1.0, (3,), np.random.default_rng(0))
+    expected = 1 + 0.85**2 + 0.7**2
+    np.testing.assert_allclose(average, expected, rtol=1e-6)
+    np.testing.assert_allclose(minimum, expected, rtol=1e-6)
+
+
+def test_gaps_of_sgd_reach_their_floor():
+    """eta sum_j 1 / (2 - eta h_j) / 2, for unit noise; 4 standard errors."""
+    sgd = CONTROLS[0]
+    path = gaps(sgd, lambda t: 0.2, (300,), 2000, np.random.default_rng(0))[0]
+    expected = 0.2 / 2 * sum(1 / (2 - 0.2 * h) for h in (1.0, 0.85, 0.7))
+    assert abs(path.mean() - expected) < 4 * path.std() / np.sqrt(2000)
+
+
+@pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.name)
+def test_controls_are_judged_rightly(control):
+    claim = next(c for c in CLAIMS if getattr(c.function, "args", ())[:1] == (control,))
+    check = control_check(control, True, 1)
+    assert Verdict(claim, check).as_documented
+
+
+def test_the_running_minimum_of_a_stalled_run_falls():
+    check = running_minimum(True, 0)
+    assert check.outcome() == "FAILS"
+    assert check.numbers["minimum slope"] < -0.4 < -0.05 < check.numbers["average slope"]
+    average, minimum = stalled_minimum(2, [16, 64], 8, np.random.default_rng(0))
+    assert average.shape == minimum.shape == (2, 8)
+    assert (minimum <= average).all()
+
+
+@pytest.mark.parametrize("claim", DECAYING, ids=lambda claim: claim.name)
+def test_decaying_steps_are_judged_rightly(claim):
+    assert Verdict(claim, claim.function(True, 1)).as_documented
+
+
+@pytest.mark.parametrize("name", ["rate-sgd", "rate-default", "rate-shrinking", "rate-per-sample"])
+def test_modes_are_judged_rightly(name):
+    claim = next(claim for claim in CLAIMS if claim.name == name)
+    check = claim.function(True, 2)
+    assert Verdict(claim, check).as_documented, check.note
+
+
+def test_the_same_seed_gives_the_same_check():
+    mode = next(mode for mode in MODES if mode.name == "rate-sgd")
+    first, second = mode_check(mode, True, 4), mode_check(mode, True, 4)
+    assert first == second
+
+
+def test_a_broken_promise_is_seen():
+    """An optimizer that promises a theorem it does not have fails, whatever its slope."""
+    mode = next(mode for mode in MODES if mode.name == "rate-sgd")
+    check = mode_check(dataclasses.replace(mode, theorem="B", options=PLAIN), True, 0)
+    assert any("guarantee() says A, expected B" in part.note for part in check.also)
+    assert check.outcome() == "FAILS"
+
+
+def test_names_are_unique_and_conditions_follow_the_guarantee():
+    names = [claim.name for claim in CLAIMS]
+    assert len(set(names)) == len(names)
+    assert {mode.theorem for mode in MODES if not mode.converges} == {"", "A with shrink"}
+    assert bounds.theorem_a(1, 1, 0.1, 10, 0) == 2

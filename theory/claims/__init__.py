@@ -1,0 +1,1 @@
+"""The claims, by subject: one claim is one function."""
