@@ -16,7 +16,7 @@ from interpretable_sgd.masks import Rule, masked_gradient, unit_dim
 from interpretable_sgd.optimizer import InterpretableSGD
 from interpretable_sgd.sampling import bernoulli, fold, uniform
 from tests import literal
-from tests.layers import CASES, by_position, connections
+from tests.geometries import CASES, by_position, connections
 
 BATCH = 3
 PAPER = Rule(

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from interpretable_sgd.gradients import per_sample, positions, weight_gradient
-from tests.layers import CASES, by_position, connections
+from tests.geometries import CASES, by_position, connections
 
 BATCH = 3
 

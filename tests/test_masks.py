@@ -16,7 +16,7 @@ from interpretable_sgd.lipschitz import SCORES
 from interpretable_sgd.masks import Rule, bias_ratio, masked_gradient, statistic, unit_dim
 from interpretable_sgd.probabilities import literal, waterfill
 from interpretable_sgd.sampling import bernoulli, fold, systematic
-from tests.layers import CASES
+from tests.geometries import CASES
 
 RULE = Rule(
     block_size=2,
