@@ -4,15 +4,14 @@ import copy
 import itertools
 import math
 import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from interpretable_sgd.optimizer import InterpretableSGD
 
 Array = NDArray[np.float64]
 Number = float | Tensor
@@ -54,6 +53,14 @@ def gradient_product(model: nn.Module, first: Loss, second: Loss | None = None) 
     return float(torch.stack(products).sum())
 
 
+class Routing(Protocol):
+    """What reads back the routing of its layers, as `InterpretableSGD` does."""
+
+    def routed_units(self) -> Mapping[str, Any]:
+        """Routed units by layer."""
+        ...
+
+
 class Recorder:
     """Loss, gradient norm, accuracy and selected shares of a run, at log-spaced steps.
 
@@ -77,7 +84,7 @@ class Recorder:
     [1, 2, 3, 6, 10, 18, 32, 56, 100]
     """
 
-    def __init__(self, optimizer: InterpretableSGD | None = None, *, per_decade: int = 10) -> None:
+    def __init__(self, optimizer: Routing | None = None, *, per_decade: int = 10) -> None:
         if per_decade < 1:
             raise ValueError(f"per_decade must be at least 1, got {per_decade}")
         self._optimizer, self._per_decade = optimizer, per_decade
@@ -130,7 +137,7 @@ class Recorder:
     def _add(self, name: str, value: float) -> None:
         self._series.setdefault(name, []).append((self.steps, value))
 
-    def _add_units(self, optimizer: InterpretableSGD) -> None:
+    def _add_units(self, optimizer: Routing) -> None:
         for name, units in optimizer.routed_units().items():
             self._add(f"selected/{name}", float(units.selected.mean()))
             self._add(f"support/{name}", float(units.support.sum(1).double().mean()))
