@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-
 Array = NDArray[np.float64]
 Number = float | Tensor
 Loss = Callable[[nn.Module], Tensor]
