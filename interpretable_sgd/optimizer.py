@@ -24,7 +24,7 @@ class InterpretableSGD(SGD):
     .. math::
        \begin{aligned}
        &\textbf{for}\; t = 1, 2, \ldots \;\textbf{do, in a routed layer } W \in \mathbb{R}^{O \times M}\\
-       &\quad G_{cm} \leftarrow (W_{cm})_+^2\, L_{cm}
+       &\quad G_{cm} \leftarrow (W_{cm} - \tau \eta_t\, \bar g_{cm})_+^2\, L_{cm}
            &&\text{gate constants (\texttt{lipschitz})}\\
        &\quad \pi_{cm} \leftarrow \min(1, \kappa_c\, G_{cm}^{1/(1-s)}),\;
            \textstyle\sum_m \pi_{cm} = K_t
@@ -35,8 +35,10 @@ class InterpretableSGD(SGD):
            &&\text{then momentum and step of SGD}\\
        &\quad |W_{cm}| \leftarrow \big(|W_{cm}| - a_t (1 - \pi_{cm})\big)_+
            &&a_t = \mathrm{shrink}\; p_t\, \eta_t / (\eta_{\max} H \sqrt{M})\\
+       &\quad \bar g \leftarrow \beta \bar g + (1 - \beta)\, g
+           &&\text{mean gradient, for the next step}\\
        &\quad L_{cm} \leftarrow \beta L_{cm} + (1 - \beta)\, \mathrm{mean}_i\, h_{ic} x_{im}^2
-           &&\text{Lemma 2, for the next step; } h_{ic} = \delta_{ic}^2
+           &&\text{Lemma 2; } h_{ic} = \delta_{ic}^2
        \end{aligned}
 
     Parameters that are not routed, and all while K_t >= M, get `torch.optim.SGD`'s update bit for
@@ -72,7 +74,9 @@ class InterpretableSGD(SGD):
         horizon: H >= 0, steps over which the block narrows from M to K; about 40 % of a run is a
             good choice, 0 starts narrow. Default 250 where shrink has a default, else 0. A
             `BlockSizeScheduler` replaces it.
-        memory: beta in [0, 1), share of the past in the running mean of the constants.
+        foresight: tau >= 0, steps along the mean gradient at whose end gates are evaluated, so that a
+            connection its class comes to need can be selected again. 0: gates as they are.
+        memory: beta in [0, 1), share of the past in the running means of constants and gradient.
         seed: of the masks; the same seed gives the same masks on every process and after a resume.
         model: attach to this model's layers now, before its first forward pass.
 
@@ -116,6 +120,7 @@ class InterpretableSGD(SGD):
         floor: float | None = None,
         shrink: float | None = None,
         horizon: int | None = None,
+        foresight: float = 10,
         memory: float = 0.9,
         seed: int = 0,
         model: nn.Module | None = None,
@@ -138,6 +143,7 @@ class InterpretableSGD(SGD):
             "shrink": shrink,
             "horizon": horizon,
             "narrowing": None,
+            "foresight": foresight,
             "memory": memory,
             "seed": seed,
         }
@@ -240,13 +246,13 @@ class InterpretableSGD(SGD):
         observed = self._routes.observed(parameter)
         state["peak_lr"] = max(state["peak_lr"], float(group["lr"]))
         if group["mask"] != "shared":
-            updates.remember(state, observed, group)
+            updates.remember(state, observed, gradient, group)
         if group["mask"] == "per-sample":
             update = updates.per_sample(parameter, gradient, observed, state, group)
         else:
             update = updates.shared(parameter, gradient, state, group, key)
         if group["mask"] == "shared":
-            updates.remember(state, observed, group)
+            updates.remember(state, observed, gradient, group)
         state["routed_steps"] += 1
         return update
 
@@ -303,7 +309,7 @@ class InterpretableSGD(SGD):
             saved = state_dict["state"].get(name, {})
             # torch has cast them to the parameter's dtype.
             dtype = torch.promote_types(parameter.dtype, torch.float32)
-            for key in {"moments", "selected"} & saved.keys():
+            for key in {"moments", "drift", "selected"} & saved.keys():
                 self.state[parameter][key] = saved[key].to(parameter.device, dtype, copy=True)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -346,7 +352,7 @@ class InterpretableSGD(SGD):
             elif rule.is_whole(state["selected"].shape[-1]):
                 pi = torch.ones_like(state["selected"])
             else:
-                _, pi = updates.shared_probabilities(parameter, state, rule)
+                _, pi = updates.shared_probabilities(parameter, state, group, rule)
             units[self._routes.name(parameter)] = RoutedUnits(
                 probabilities=pi,
                 selected=state["selected"] / max(1, state["routed_steps"]),

@@ -23,6 +23,7 @@ KEYS = (
     "shrink",
     "horizon",
     "narrowing",
+    "foresight",
     "memory",
     "seed",
 )
@@ -77,6 +78,7 @@ def _check_ranges(group: dict[str, Any]) -> None:
     check("shrink", 0 <= group["shrink"] < math.inf, "at least 0, and finite")
     horizon = group["horizon"]
     check("horizon", isinstance(horizon, int) and horizon >= 0, "an integer of at least 0 steps")
+    check("foresight", 0 <= group["foresight"] < math.inf, "at least 0, and finite")
     check("memory", 0 <= group["memory"] < 1, "in [0, 1)")
     check("seed", isinstance(group["seed"], int), "an integer")
 

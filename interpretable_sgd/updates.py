@@ -5,6 +5,7 @@ The state of a routed parameter, all of it in the checkpoint:
 | key            | meaning                                                                     |
 |----------------|-----------------------------------------------------------------------------|
 | `moments`      | running mean of the statistic, float32 or wider, (1, 2 or 5, O, M)          |
+| `drift`        | running mean of the gradient, float32 or wider, (O, M); gates alone use it  |
 | `selected`     | sum over steps of the share selected, (O, M)                                |
 | `routed_steps` | steps so far                                                                |
 | `peak_lr`      | largest learning rate so far                                                |
@@ -22,7 +23,7 @@ from interpretable_sgd.narrowing import narrowed, progress
 from interpretable_sgd.options import HORIZON
 from interpretable_sgd.probabilities import fill
 
-KEYS = ("moments", "selected", "routed_steps", "peak_lr")
+KEYS = ("moments", "drift", "selected", "routed_steps", "peak_lr")
 State = dict[str, Any]
 Group = Mapping[str, Any]
 
@@ -44,6 +45,7 @@ def blank(shape: Sequence[int], like: Tensor) -> State:
     dtype = torch.promote_types(like.dtype, torch.float32)
     return {
         "moments": torch.zeros(shape, dtype=dtype, device=like.device),
+        "drift": torch.zeros(shape[1:], dtype=dtype, device=like.device),
         "selected": torch.zeros(shape[1:], dtype=dtype, device=like.device),
         "routed_steps": 0,
         "peak_lr": 0.0,
@@ -71,23 +73,38 @@ def rule(state: State, group: Group) -> Rule:
     )
 
 
-def remember(state: State, statistic: Tensor, group: Group) -> None:
-    """Let the statistic of a step into the running mean.
+def remember(state: State, statistic: Tensor, gradient: Tensor, group: Group) -> None:
+    """Let the statistic and the gradient of a step into their running means.
 
     Only ratios of constants matter to a mask, so each step counts relative to its own mean: loss
     reduction, loss scaling and accumulation cancel. Sums over samples count relative to the number
-    of samples. A statistic that is not finite is left out.
+    of samples. What is not finite is left out.
     """
     moments = state["moments"]
     scale = (statistic[4] if group["mask"] == "per-sample" else statistic).mean()
     usable = statistic.sum().isfinite() & (scale > 0)
     mixed = torch.lerp(statistic / torch.where(usable, scale, 1), moments, group["memory"])
     moments.copy_(torch.where(usable, mixed, moments))
+    drift, descent = state["drift"], -gradient if group["maximize"] else gradient
+    mixed = torch.lerp(descent.flatten(1).to(drift), drift, group["memory"])
+    drift.copy_(torch.where(mixed.sum().isfinite(), mixed, drift))
 
 
-def shared_probabilities(weight: Tensor, state: State, rule: Rule) -> tuple[Tensor, Tensor]:
+def foreseen(weight: Tensor, state: State, group: Group) -> Tensor:
+    """W - foresight eta gbar, (O, M): where the mean gradient would take every weight, unmasked.
+
+    A connection that was emptied has no gate to be selected by; one that its class has come to
+    need, because the unit formed late, is seen by what its weight would be.
+    """
+    weight = weight.detach().flatten(1).to(state["drift"])
+    return weight - group["foresight"] * group["lr"] * state["drift"]
+
+
+def shared_probabilities(
+    weight: Tensor, state: State, group: Group, rule: Rule
+) -> tuple[Tensor, Tensor]:
     """Responsibility (before the floor) and probability of every connection, (O, M)."""
-    G = constants(rule.lipschitz, weight.detach().flatten(1).to(state["moments"]), state["moments"])
+    G = constants(rule.lipschitz, foreseen(weight, state, group), state["moments"])
     responsibility = rule.responsibility(G)
     if rule.probabilities == "waterfill":
         responsibility = fill(responsibility, G, rule.block_size)
@@ -104,7 +121,7 @@ def shared(weight: Tensor, gradient: Tensor, state: State, group: Group, key: in
     if now.is_whole(state["selected"].shape[-1]):
         state["selected"] += 1
         return None
-    responsibility, pi = shared_probabilities(weight, state, now)
+    responsibility, pi = shared_probabilities(weight, state, group, now)
     q = now.select(pi, key)
     state["selected"] += q
     scale = torch.where(q, 1 / pi, 0) if now.unbiased else q

@@ -290,7 +290,7 @@ def test_the_state_is_that_of_torch_sgd_but_for_routed_weights() -> None:
     optimizer = InterpretableSGD(model.parameters(), lr=0.1, momentum=0.9)
     train(model, optimizer, MLP.batches())
     keys = {index: set(state) for index, state in optimizer.state_dict()["state"].items()}
-    own = {"moments", "selected", "routed_steps", "peak_lr"}
+    own = {"moments", "drift", "selected", "routed_steps", "peak_lr"}
     dense = {"momentum_buffer"}
     assert keys == {0: dense, 1: dense, 2: dense | own, 3: dense}
 
