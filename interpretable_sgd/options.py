@@ -27,7 +27,7 @@ KEYS = (
     "memory",
     "seed",
 )
-SPARSITY, FLOOR, SHRINK, HORIZON = 0.5, 0.05, 30.0, 250
+FLOOR, SHRINK, HORIZON = 0.05, 30.0, 250
 
 
 def completed(group: dict[str, Any]) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def completed(group: dict[str, Any]) -> dict[str, Any]:
     paper, unbiased = group["probabilities"] == "paper", group["correction"] == "unbiased"
     routing = group["mask"] != "per-sample" and not paper and not unbiased
     defaults = {
-        "sparsity": 0.0 if paper else -1.0 if unbiased else SPARSITY,
+        "sparsity": 0.0 if paper or not unbiased else -1.0,
         "floor": 0.0 if paper else FLOOR,
         "shrink": SHRINK if routing else 0.0,
         "horizon": HORIZON if routing else 0,

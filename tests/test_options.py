@@ -139,16 +139,16 @@ def test_the_ends_of_every_range_train(options: dict) -> None:
 
 
 DEFAULTS = [
-    ({}, {"sparsity": 0.5, "floor": 0.05, "shrink": 30.0, "horizon": 250}),
+    ({}, {"sparsity": 0.0, "floor": 0.05, "shrink": 30.0, "horizon": 250}),
     (
         {"mask": "shared-current"},
-        {"sparsity": 0.5, "floor": 0.05, "shrink": 30.0, "horizon": 250},
+        {"sparsity": 0.0, "floor": 0.05, "shrink": 30.0, "horizon": 250},
     ),
     (UNBIASED, {"sparsity": -1.0, "floor": 0.05, "shrink": 0.0, "horizon": 0}),
     (PAPER, {"sparsity": 0.0, "floor": 0.0, "shrink": 0.0, "horizon": 0}),
-    (PER_SAMPLE, {"sparsity": 0.5, "floor": 0.05, "shrink": 0.0, "horizon": 0}),
+    (PER_SAMPLE, {"sparsity": 0.0, "floor": 0.05, "shrink": 0.0, "horizon": 0}),
     (PER_SAMPLE | PAPER, {"sparsity": 0.0, "floor": 0.0, "shrink": 0.0, "horizon": 0}),
-    ({"shrink": 2.0, "horizon": 7}, {"sparsity": 0.5, "shrink": 2.0, "horizon": 7}),
+    ({"shrink": 2.0, "horizon": 7}, {"sparsity": 0.0, "shrink": 2.0, "horizon": 7}),
     (UNBIASED | {"sparsity": 0.2}, {"sparsity": 0.2}),
 ]
 
