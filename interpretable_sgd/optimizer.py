@@ -52,7 +52,8 @@ class InterpretableSGD(SGD):
             acts between mask and step.
         block_size: K > 0, connections selected per output unit on average once narrowed.
         sparsity: s <= 1 of Algorithm 3, the exponent gamma = 1 / (1 - s) of the constants; 1 is
-            exact top-K. Default 0, proportional to the constants; -1 with correction="unbiased", where gamma = 1/2 has least variance (Theorem B).
+            exact top-K. Default 0, proportional to the constants; -1 with correction="unbiased",
+            where gamma = 1/2 has least variance (Theorem B).
         layers: what is routed: "head", the last Linear layer of the forward pass (where none runs,
             the last convolution); "all" Linear and convolution layers; "none"; names or patterns
             of modules; modules; or a function of (name, module).
