@@ -43,7 +43,7 @@ def completed(group: dict[str, Any]) -> dict[str, Any]:
     paper, unbiased = group["probabilities"] == "paper", group["correction"] == "unbiased"
     routing = group["mask"] != "per-sample" and not paper and not unbiased
     defaults = {
-        "sparsity": 0.0 if paper or not unbiased else -1.0,
+        "sparsity": -1.0 if unbiased and not paper else 0.0,
         "floor": 0.0 if paper else FLOOR,
         "shrink": SHRINK if routing else 0.0,
         "horizon": HORIZON if routing else 0,
