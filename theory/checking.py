@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_all_start_methods, get_context
+from multiprocessing import active_children, get_all_start_methods, get_context
 
 import torch
 from rich.console import Console
@@ -45,7 +45,9 @@ def _outcomes(
         try:
             yield from (future.result() for future in as_completed(futures))
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            # An interrupt does not wait for claims, which may take a minute.
+            for worker in active_children():
+                worker.terminate()
             raise
 
 
