@@ -6,6 +6,8 @@ from interpretable_sgd.em_routing import EMRoutingLinear
 from interpretable_sgd.guarantees import Guarantee
 from interpretable_sgd.layers import DynamicConv2d, DynamicLinear
 from interpretable_sgd.optimizer import InterpretableSGD
+from interpretable_sgd.rates import Rate, estimate_rate
+from interpretable_sgd.recorder import Recorder, gradient_product
 from interpretable_sgd.scheduler import BlockSizeScheduler
 from interpretable_sgd.units import RoutedUnits
 
@@ -17,7 +19,11 @@ __all__ = [
     "Guarantee",
     "InterpretableSGD",
     "PoissonBatchSampler",
+    "Rate",
+    "Recorder",
     "RoutedUnits",
+    "estimate_rate",
+    "gradient_product",
     "route",
     "unroute",
 ]

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from interpretable_sgd.rates import INCONCLUSIVE, REACHED, SLOWER, estimate_rate
+from interpretable_sgd import Rate, estimate_rate
 
 T = np.array([64, 128, 256, 512])
+REACHED, SLOWER, INCONCLUSIVE = "at least as fast", "slower", "inconclusive"
 
 
 def sequence(mean, runs, seed, spread=0.5):
@@ -15,6 +16,7 @@ def sequence(mean, runs, seed, spread=0.5):
 def test_exact_powers_give_their_exponent_and_no_floor(exponent):
     values = np.repeat((3.0 * T**-exponent)[:, None], 8, axis=1)
     found = estimate_rate(T, values, exponent=exponent)
+    assert isinstance(found, Rate)
     assert found.slope == pytest.approx(-exponent, abs=1e-12)
     assert found.interval == pytest.approx((-exponent, -exponent), abs=1e-12)
     assert found.floor == pytest.approx(0, abs=1e-9)

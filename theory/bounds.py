@@ -31,6 +31,9 @@ def theorem_a(D: float, L: float, eta: float, steps: int, S: float) -> float:
         eta: constant step, at most 1 / L.
         steps: T.
         S: max_t sum_j pi_tj sigma_j^2 / B.
+
+    >>> theorem_a(D=1.0, L=2.0, eta=0.5, steps=100, S=0.01)
+    0.05
     """
     _step(eta, 1 / L, "1/L")
     return 2 * D / (eta * steps) + L * eta * S
@@ -42,7 +45,11 @@ def step_a(D: float, L: float, steps: int, S: float) -> float:
 
 
 def theorem_a_rate(D: float, L: float, steps: int, S: float) -> float:
-    """Theorem A at `step_a`: 2 L D / T + 2 sqrt(2 L D S / T), the O(1 / sqrt T) of the paper."""
+    """Theorem A at `step_a`: 2 L D / T + 2 sqrt(2 L D S / T), the O(1 / sqrt T) of the paper.
+
+    >>> 2 <= theorem_a_rate(D=1.0, L=2.0, steps=100, S=1.0) / theorem_a_rate(1.0, 2.0, 400, 1.0) <= 4
+    True
+    """
     return 2 * L * D / steps + 2 * math.sqrt(2 * L * D * S / steps)
 
 

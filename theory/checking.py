@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import active_children, get_all_start_methods, get_context
 
 import torch
 from rich.console import Console
@@ -35,13 +35,19 @@ def _outcomes(
     if jobs == 1 or len(names) < 4:
         yield from (check(name, quick, seed) for name in names)
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    # Importing torch costs seconds; a server imports it once, and its workers are forks of it.
+    served = "forkserver" in get_all_start_methods()
+    context = get_context("forkserver" if served else "spawn")
+    context.set_forkserver_preload(["theory.registry"])
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         # The claims at the end of the list take longest.
         futures = [pool.submit(check, name, quick, seed) for name in reversed(names)]
         try:
             yield from (future.result() for future in as_completed(futures))
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            # An interrupt does not wait for claims, which may take a minute.
+            for worker in active_children():
+                worker.terminate()
             raise
 
 

@@ -25,10 +25,18 @@ def _times(quick: bool) -> tuple[int, ...]:
     return tuple(np.unique(np.geomspace(last / 10, last, 10).round().astype(int)).tolist())
 
 
-def _slope(found: Fit, n: int, note: str, also: tuple[Check, ...] = ()) -> Check:
+def _judged(
+    path: Array, stops: tuple[int, ...], seed: int, note: str = "", also: tuple[Check, ...] = ()
+) -> Check:
+    """The slope of F - F* over whole runs, (len(stops), S), and its means for the figures."""
+    times, rng = np.array(stops, dtype=float), np.random.default_rng(seed)
+    found: Fit = fit(times, path, rng, exponent=1.0, trajectories=True)
     numbers = {"slope": float(found.slope), "low": float(found.low), "high": float(found.high)}
+    margin = 1.96 * path.std(1, ddof=1) / np.sqrt(SEEDS)
+    for t, value, error in zip(stops, path.mean(1), margin, strict=True):
+        numbers[f"far {t}"], numbers[f"far {t} +-"] = float(value), float(error)
     return Check(
-        float(found.high), SLOWEST, n=n, seeds=SEEDS, note=f"slope {found}{note}",
+        float(found.high), SLOWEST, n=stops[-1], seeds=SEEDS, note=f"slope {found}{note}",
         numbers=numbers, also=also,
     )  # fmt: skip
 
@@ -44,10 +52,6 @@ def shared(quick: bool, seed: int) -> Check:
         Setup(problem, {"block_size": 2} | PLAIN), np.tile(problem.start, (SEEDS, 1)),
         lambda t: bounds.decaying_step(L, mu, t), stops[-1], seed, stops=stops,
     )  # fmt: skip
-    found = fit(
-        np.array(stops, dtype=float), done.path, np.random.default_rng(seed), exponent=1.0,
-        trajectories=True,
-    )  # fmt: skip
     right = np.array([bounds.theorem_d(problem.gap, L, mu, S, t) for t in stops])
     means = done.path.mean(1) / right
     errors = done.path.std(1, ddof=1) / np.sqrt(SEEDS) / right
@@ -57,21 +61,15 @@ def shared(quick: bool, seed: int) -> Check:
         note=f"Theorem D: left over right side {means[worst]:.3f} at t = {stops[worst]}",
     )  # fmt: skip
     note = f"; Theorem D, left over right side at most {means[worst]:.3f}"
-    check = _slope(found, stops[-1], note, (ratio,))
-    margin = 1.96 * done.path.std(1, ddof=1) / np.sqrt(SEEDS)
-    for t, value, error in zip(stops, done.path.mean(1), margin, strict=True):
-        check.numbers[f"far {t}"], check.numbers[f"far {t} +-"] = float(value), float(error)
-    return check
+    return _judged(done.path, stops, seed, note, (ratio,))
 
 
 def _control(name: str, eta: Callable[[int], float]) -> Callable[[bool, int], Check]:
     control = next(control for control in CONTROLS if control.name == name)
 
     def check(quick: bool, seed: int) -> Check:
-        stops, rng = _times(quick), np.random.default_rng(seed)
-        path = gaps(control, eta, stops, SEEDS, rng)
-        times: Array = np.array(stops, dtype=float)
-        return _slope(fit(times, path, rng, exponent=1.0, trajectories=True), stops[-1], "")
+        stops = _times(quick)
+        return _judged(gaps(control, eta, stops, SEEDS, np.random.default_rng(seed)), stops, seed)
 
     return check
 

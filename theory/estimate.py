@@ -60,6 +60,11 @@ def fit(
         values: (..., H, S).
         exponent: of the rate asked about.
         trajectories: a seed is one run seen at every T_h and resampled whole, else H runs.
+
+    >>> T, rng = np.array([100.0, 200.0, 400.0, 800.0]), np.random.default_rng(0)
+    >>> found = fit(T, rng.gamma(100, 0.01, (4, 64)) / np.sqrt(T)[:, None], rng)
+    >>> bool(found.low < -0.5 < found.high), bool(found.rejected(0.5)), bool(found.rejected(1.0))
+    (True, False, True)
     """
     size, seeds = values.shape[-2:]
     flat = values.reshape(-1, size, seeds)

@@ -15,7 +15,7 @@ import numpy as np
 from theory.problems import Array
 
 COLOURS = {"far": "C0", "near": "C1"}
-REFERENCES = ((-0.5, ":"), (-1.0, "--"))
+REFERENCES = ((-0.5, ":", "slope -1/2"), (-1.0, "--", "slope -1"))
 _POINT = re.compile(r"(?:(.+) )?(far|near) (\d+)")
 
 
@@ -60,8 +60,8 @@ def draw(folder: Path, quick: bool, seed: int) -> list[Path]:
     caption = f"{'quick run, ' if quick else ''}seed {seed}"
     groups = {
         "rates": [v for v in verdicts if v["name"].startswith("rate-")],
-        "controls": [v for v in verdicts if v["name"].startswith("control-")],
-        "decaying": [v for v in verdicts if v["name"].startswith("decaying-")],
+        "controls": [v for v in verdicts if re.match("control-(?!decaying)", v["name"])],
+        "decaying": [v for v in verdicts if re.match("(control-)?decaying-", v["name"])],
     }
     written = []
     for name, members in groups.items():
@@ -71,14 +71,19 @@ def draw(folder: Path, quick: bool, seed: int) -> list[Path]:
             for problem, of in curves(verdict["numbers"]).items()
         ]
         if panels:
-            written.append(_figure(panels, folder / f"{name}.png", caption))
+            measured = "$F - F^*$" if name == "decaying" else "$M_T$"
+            written.append(_figure(panels, folder / f"{name}.png", measured, caption))
     return written
 
 
 def _figure(
-    panels: list[tuple[dict[str, Any], str, dict[str, Curve]]], path: Path, caption: str
+    panels: list[tuple[dict[str, Any], str, dict[str, Curve]]],
+    path: Path,
+    measured: str,
+    caption: str,
 ) -> Path:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullLocator
 
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
@@ -93,17 +98,25 @@ def _figure(
             axes.fill_between(
                 curve.T, low, curve.mean + curve.margin, color=COLOURS[start], alpha=0.25, lw=0
             )
-            for slope, style in REFERENCES:
+            for slope, style, label in REFERENCES:
                 axes.plot(
                     curve.T, curve.mean[0] * (curve.T / curve.T[0]) ** slope, style, color="0.6",
-                    lw=0.8, zorder=0,
+                    lw=0.8, zorder=0, label=label,
                 )  # fmt: skip
-        axes.set_xscale("log", base=2)
+        axes.set_xscale("log")
         axes.set_yscale("log")
+        shown = curve.T[:: -(-len(curve.T) // 5)]
+        axes.set_xticks(shown, [f"{T:.0f}" for T in shown])
+        axes.xaxis.set_minor_locator(NullLocator())
         title = verdict["statement"].split(": mean")[0].split("rate: ")[-1].split(": F")[0]
         axes.set_title(f"{title}\n{problem}".strip() + f" - {verdict['verdict']}", fontsize=7)
-        axes.tick_params(labelsize=6)
-    grid[0].legend(fontsize=6, frameon=False)
+        axes.tick_params(which="both", labelsize=6)
+    handles = dict(zip(*reversed(grid[0].get_legend_handles_labels()), strict=True))
+    figure.legend(
+        list(handles.values()), list(handles), fontsize=7, frameon=False, ncols=len(handles),
+        loc="outside upper center",
+    )  # fmt: skip
     figure.supxlabel(f"T ({caption})", fontsize=8)
+    figure.supylabel(measured, fontsize=8)
     figure.savefig(path, dpi=120)
     return path

@@ -107,8 +107,8 @@ CURRENT = {"mask": "shared-current", "memory": 0.0, "lipschitz": "weight"}
 
 MODES = [
     Mode("rate-sgd", "torch.optim.SGD", (*BOTH, "CE2"), None, theorem=""),
-    Mode("rate-default", "default, no shrink", ("CE2", *BOTH), PLAIN),
-    Mode("rate-narrowing", "default, narrowing", ("Geman-McClure",), PLAIN | {"horizon": 16}),
+    Mode("rate-default", "default, no shrink", (*BOTH, "CE2"), PLAIN),
+    Mode("rate-narrowing", "default, narrowing", BOTH, PLAIN | {"horizon": 16}),
     Mode(
         "rate-shrinking", "default, shrinking", ("least squares",), {"floor": 0.3, "horizon": 64},
         converges=False, theorem="A with shrink",
@@ -116,7 +116,7 @@ MODES = [
     Mode("rate-systematic", "systematic", ("least squares",), PLAIN | {"draw": "systematic"}),
     Mode("rate-unbiased", "unbiased, shared", BOTH, UNBIASED, theorem="B"),
     Mode(
-        "rate-unbiased-per-sample", "unbiased, per sample", ("Geman-McClure", "least squares"),
+        "rate-unbiased-per-sample", "unbiased, per sample", BOTH,
         UNBIASED | {"mask": "per-sample"}, theorem="B",
     ),
     Mode(

@@ -13,15 +13,17 @@ from typing import Any
 from theory import bounds
 from theory.verdicts import HOLDS, HOLDS_UNDER, Check, Claim
 
-try:
-    import PEPit
-    from PEPit import functions
-except ImportError:
-    PEPit = None
-
 ABSENT = "PEPit is not installed: pip install -e '.[theory]'"
 DIGITS = 5e-5
 """Four digits; the solver itself is good to about 1e-7."""
+
+
+def _pepit() -> Any:
+    """The package; importing it takes a second, for which other claims need not wait."""
+    import PEPit
+    import PEPit.functions
+
+    return PEPit
 
 
 def _masks(pi: Sequence[float]) -> Iterator[tuple[tuple[int, ...], float]]:
@@ -36,7 +38,9 @@ def _solve(problem: Any) -> float:
 
 def _certified(cases: dict[str, tuple[Callable[[], float], float]], relation: str = "=") -> Check:
     """Worst cases by PEPit against constants, the first of them shown."""
-    if PEPit is None:
+    try:
+        _pepit()
+    except ImportError:
         return Check(math.nan, math.nan, skipped=ABSENT)
     checks = [
         Check(worst(), bound, relation, DIGITS, note=name) for name, (worst, bound) in cases.items()
@@ -51,8 +55,9 @@ def _certified(cases: dict[str, tuple[Callable[[], float], float]], relation: st
 
 def _decrease(eta: float, pi: Sequence[float]) -> float:
     """Largest E F(w+) - F(w) of a shared biased mask, 1-smooth F, |grad F|_Pi = 1."""
-    problem = PEPit.PEP()
-    F = problem.declare_function(functions.SmoothFunction, L=1.0)
+    pep = _pepit()
+    problem = pep.PEP()
+    F = problem.declare_function(pep.functions.SmoothFunction, L=1.0)
     partition = problem.declare_block_partition(d=2)
     w = problem.set_initial_point()
     g, f = F.oracle(w)
@@ -80,8 +85,9 @@ def theorem_a(quick: bool, seed: int) -> Check:
 
 def _growth(eta: float, a: float, pi: Sequence[float]) -> float:
     """Largest growth of the potential of Theorem D in a step, 1-smooth convex F, no noise."""
-    problem = PEPit.PEP()
-    F = problem.declare_function(functions.SmoothConvexFunction, L=1.0)
+    pep = _pepit()
+    problem = pep.PEP()
+    F = problem.declare_function(pep.functions.SmoothConvexFunction, L=1.0)
     partition = problem.declare_block_partition(d=2)
     best = F.stationary_point()
     w = problem.set_initial_point()
@@ -125,8 +131,9 @@ def threshold(quick: bool, seed: int) -> Check:
 
 def _contraction(eta: float, pi: Sequence[float]) -> float:
     """Largest E|w+ - w*|^2 / |w - w*|^2 of unbiased masks, mu = 1, L = 10, no noise."""
-    problem = PEPit.PEP()
-    F = problem.declare_function(functions.SmoothStronglyConvexFunction, mu=1.0, L=10.0)
+    pep = _pepit()
+    problem = pep.PEP()
+    F = problem.declare_function(pep.functions.SmoothStronglyConvexFunction, mu=1.0, L=10.0)
     partition = problem.declare_block_partition(d=2)
     best = F.stationary_point()
     w = problem.set_initial_point()
@@ -148,8 +155,8 @@ def unbiased(quick: bool, seed: int) -> Check:
 
 def _bias(first: float, second: float) -> float:
     """Largest |mean g|^2 of two samples with mean |g|^2 = 1 and zero mean step, one coordinate."""
-    problem = PEPit.PEP()
-    g, h = PEPit.Point(), PEPit.Point()
+    pep = _pepit()
+    problem, g, h = pep.PEP(), pep.Point(), pep.Point()
     problem.add_constraint((first * g + second * h) ** 2 <= 0)
     problem.set_initial_condition((g**2 + h**2) / 2 == 1)
     problem.set_performance_metric(((g + h) / 2) ** 2)
@@ -163,10 +170,11 @@ def worst_bias(quick: bool, seed: int) -> Check:
 
 def _coordinate(constants: Sequence[float]) -> float:
     """Largest E F(w+) - F(w) of Theorem N at eta = 1 / Lambda, |grad F| = 1, F convex."""
-    problem = PEPit.PEP()
+    pep = _pepit()
+    problem = pep.PEP()
     partition = problem.declare_block_partition(d=2)
     F = problem.declare_function(
-        functions.BlockSmoothConvexFunctionCheap, partition=partition, L=list(constants)
+        pep.functions.BlockSmoothConvexFunctionCheap, partition=partition, L=list(constants)
     )
     w = problem.set_initial_point()
     g, f = F.oracle(w)

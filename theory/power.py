@@ -1,6 +1,6 @@
 """Power of the rate test: how often its quick design accepts what works and rejects what does not.
 
-Every repetition is the whole experiment of `rates.control_check`: four horizons, two starts, 64
+Every repetition is the whole experiment of `rates.control_check`: four horizons, two starts, all
 seeds, both intervals, one verdict. An optimizer is judged on its own, and the worst one counts.
 """
 
@@ -9,20 +9,21 @@ import functools
 import numpy as np
 
 from theory.controls import CONTROLS, Control, averages
+from theory.designs import QUICK
 from theory.estimate import Fit, fit
 from theory.problems import Array
-from theory.rates import STARTS, horizons
+from theory.rates import STARTS
 from theory.verdicts import HOLDS, Check, Claim
 
-REPETITIONS, SEEDS, WANTED = 200, 64, 0.95
+REPETITIONS, WANTED = 200, 0.95
 
 
 def rejected(control: Control, repetitions: int, seeds: int, rng: np.random.Generator) -> Array:
     """Whether the test rejects, in independent repetitions of the quick design."""
-    times = horizons(quick=True)
-    starts = np.repeat(list(STARTS.values()), repetitions)[:, None, None]
+    times = QUICK.horizons
+    starts = np.repeat(list(STARTS.values()), repetitions)[:, None]
     shape = (len(starts), seeds)
-    columns = [averages(control, int(T), starts, shape, rng)[0] for T in times]
+    columns = [averages(control, int(T), starts, shape, rng) for T in times]
     values = np.stack(columns, axis=1)
     parts = np.array_split(values, 20)
     fits = [fit(times, part, rng, resamples=400) for part in parts]
@@ -49,7 +50,7 @@ def _share(works: bool, quick: bool, seed: int) -> Check:
     for control in CONTROLS:
         if control.works != works:
             continue
-        verdicts = rejected(control, REPETITIONS, SEEDS, rng)
+        verdicts = rejected(control, REPETITIONS, QUICK.seeds, rng)
         right = int((verdicts != works).sum())
         low, high = wilson(right, REPETITIONS)
         rights.append(right)
@@ -57,7 +58,7 @@ def _share(works: bool, quick: bool, seed: int) -> Check:
         numbers[f"{control.name} high"] = high
         notes.append(f"{control.name} {right}/{REPETITIONS} [{low:.3f}, {high:.3f}]")
     return Check(
-        min(rights) / REPETITIONS, WANTED, ">=", n=REPETITIONS, seeds=SEEDS,
+        min(rights) / REPETITIONS, WANTED, ">=", n=REPETITIONS, seeds=QUICK.seeds,
         note="; ".join(notes), numbers=numbers,
     )  # fmt: skip
 

@@ -205,6 +205,10 @@ class Regression(Problem):
         slope = self.link.slope(w @ self.x.T, self.y)
         return slope[..., None] * self.x + self.ridge * w[..., None, :]
 
+    def gradient(self, w: Array) -> Array:
+        """grad F(w), (..., d): as the mean of `gradients`, without forming them."""
+        return np.asarray(self.link.slope(w @ self.x.T, self.y) @ self.x / self.n + self.ridge * w)
+
     def curvatures(self, w: Array) -> Array:
         """L_ij at w, (..., n, d)."""
         curvature = self.link.curvature(w @ self.x.T, self.y)

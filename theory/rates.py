@@ -8,6 +8,7 @@ import numpy as np
 from theory import bounds
 from theory.controls import CONTROLS, Control, averages, stalled_minimum
 from theory.decaying import CLAIMS as DECAYING
+from theory.designs import design
 from theory.estimate import INCONCLUSIVE, LARGEST_FLOOR, TOLERANCE, Fit, Ruling, fit, rule
 from theory.modes import FAR, MODES, PROBLEMS, Mode
 from theory.problems import Array, Regression
@@ -17,11 +18,6 @@ from theory.verdicts import FAILS, HOLDS_UNDER, Check, Claim
 
 STARTS = {"far": 1.0, "near": 0.1}
 """Distance of w_0 from w* in every coordinate; modes start afar at `modes.FAR`."""
-
-
-def horizons(quick: bool) -> Array:
-    """T: the four over which slopes are fitted."""
-    return np.asarray(2.0 ** (np.arange(7, 11) if quick else np.arange(9, 13)), dtype=np.float64)
 
 
 def mode_check(mode: Mode, quick: bool, seed: int) -> Check:
@@ -41,8 +37,8 @@ def mode_check(mode: Mode, quick: bool, seed: int) -> Check:
 
 def _on(mode: Mode, name: str, quick: bool, seed: int) -> tuple[Check, dict[str, float]]:
     """One mode on one problem."""
-    problem, times = PROBLEMS[name](), horizons(quick or mode.separate)
-    seeds = (8 if quick else 16) if mode.separate else 64
+    problem, chosen = PROBLEMS[name](), design(quick, mode)
+    times, seeds = chosen.horizons, chosen.seeds
     best = np.asarray(problem.facts.minimiser)
     offsets = (FAR[name], STARTS["near"])
     starts = np.concatenate([np.tile(best + offset, (seeds, 1)) for offset in offsets])
@@ -190,11 +186,12 @@ def _curve(times: Array, squares: Array, ruling: Ruling) -> dict[str, float]:
 
 def control_check(control: Control, quick: bool, seed: int) -> Check:
     """The same test on an optimizer whose verdict is known beforehand."""
-    times, rng, seeds = horizons(quick), np.random.default_rng(seed), 64
+    chosen, rng = design(quick), np.random.default_rng(seed)
+    times, seeds = chosen.horizons, chosen.seeds
     squares = np.array(
         [
             np.concatenate(
-                [averages(control, int(T), far, (seeds,), rng)[0] for far in STARTS.values()]
+                [averages(control, int(T), far, (seeds,), rng) for far in STARTS.values()]
             )
             for T in times
         ]

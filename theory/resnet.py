@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from theory.architectures import NORMS, calibrate, resnet
-from theory.descriptive import MODES, PER_SAMPLE, PRECISIONS, Experiment, train
+from theory.descriptive import MODES, PRECISIONS, Experiment, train
 from theory.estimate import fit
 
 LABEL = "descriptive, not certified"
@@ -93,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
     add("--width", type=int, default=8, help="channels of the first stage")
     add("--data", default="theory.resnet:synthetic", help="module:function -> (images, labels)")
     add("--norm", choices=NORMS, default="group", help="batch: in evaluation mode")
-    add("--modes", nargs="+", choices=MODES, default=["sgd", "shared", "unbiased", PER_SAMPLE])
+    add("--modes", nargs="+", choices=MODES, default=list(MODES))
     add("--horizons", type=int, nargs="+", default=[16, 32, 64, 128], help="T")
     add("--seeds", type=int, default=3, help="runs of every mode and horizon")
     add("--seed", type=int, default=0, help="the first of them")

@@ -6,7 +6,11 @@ from theory.problems import Array
 
 
 def literal(constants: Array, gamma: float) -> Array:
-    """(L_j / sum L)^gamma over the last dimension, as Algorithm 3 prints it."""
+    """(L_j / sum L)^gamma over the last dimension, as Algorithm 3 prints it.
+
+    >>> literal(np.array([1.0, 1.0, 2.0]), gamma=2).tolist()
+    [0.0625, 0.0625, 0.25]
+    """
     total = constants.sum(-1, keepdims=True)
     return np.asarray((constants / np.where(total > 0, total, 1)) ** gamma)
 
@@ -21,6 +25,9 @@ def waterfill(constants: Array, block: float, gamma: float) -> Array:
         constants: L >= 0, (..., d).
         block: K in (0, d].
         gamma: exponent, finite.
+
+    >>> waterfill(np.array([1.0, 1.0, 8.0]), block=2, gamma=1).tolist()
+    [0.5, 0.5, 1.0]
     """
     size = constants.shape[-1]
     positive = constants > 0
@@ -44,7 +51,11 @@ def waterfill(constants: Array, block: float, gamma: float) -> Array:
 
 
 def top(constants: Array, block: float) -> Array:
-    """1 for the K largest of the last dimension; ties at the edge share what is left equally."""
+    """1 for the K largest of the last dimension; ties at the edge share what is left equally.
+
+    >>> top(np.array([3.0, 2.0, 2.0, 1.0]), block=2).tolist()
+    [1.0, 0.5, 0.5, 0.0]
+    """
     ranked = -np.sort(-constants, axis=-1)
     size = constants.shape[-1]
     edge = ranked[..., min(int(block), size - 1), None]
@@ -54,5 +65,9 @@ def top(constants: Array, block: float) -> Array:
 
 
 def floored(pi: Array, floor: float, block: float) -> Array:
-    """(1 - eps) pi + eps K / d: no coordinate starves."""
+    """(1 - eps) pi + eps K / d: no coordinate starves.
+
+    >>> floored(np.array([1.0, 0.0]), floor=0.5, block=1).tolist()
+    [0.75, 0.25]
+    """
     return np.asarray((1 - floor) * pi + floor * min(1.0, block / pi.shape[-1]))

@@ -33,6 +33,11 @@ class Check:
         also: more comparisons; the claim holds if all of them do, fails if one of them does.
         unclear: why nothing can be concluded, if so.
         skipped: why nothing was measured, if so: an optional dependency that is absent.
+
+    >>> Check(measured=0.9, bound=1.0, error=0.01).outcome()
+    'HOLDS'
+    >>> Check(measured=0.9, bound=1.0, error=0.1).outcome()
+    'INCONCLUSIVE'
     """
 
     measured: float

@@ -32,9 +32,10 @@ def test_figures_are_drawn_from_the_stored_run(tmp_path):
     verdicts = [
         {"name": "rate-sgd", **verdict},
         {"name": "control-stuck", **verdict, "numbers": alone},
+        {"name": "control-decaying-short", **verdict, "numbers": alone},
         {"name": "eq6", **verdict, "numbers": {}},
     ]
     (tmp_path / "theory.json").write_text(json.dumps({"verdicts": verdicts}))
     written = draw(tmp_path, quick=True, seed=0)
-    assert [path.name for path in written] == ["rates.png", "controls.png"]
+    assert [path.name for path in written] == ["rates.png", "controls.png", "decaying.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in written)

@@ -47,6 +47,10 @@ def test_gradients_are_those_of_the_losses(problem, w):
     assert np.allclose(problem.gradients(w), differences(problem.losses, w), atol=1e-7)
 
 
+def test_the_gradient_is_the_mean_of_the_gradients(problem, w):
+    assert np.allclose(problem.gradient(w), problem.gradients(w).mean(-2), rtol=1e-12)
+
+
 def test_curvatures_are_the_diagonals_of_the_hessians(problem, w):
     hessians = differences(problem.gradients, w)
     assert np.allclose(problem.curvatures(w), np.diagonal(hessians, axis1=-2, axis2=-1), atol=1e-6)

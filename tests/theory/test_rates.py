@@ -6,7 +6,8 @@ import pytest
 from theory import bounds
 from theory.controls import CANARY_MINIMISER, CONTROLS, FEATURES, averages, gaps, stalled_minimum
 from theory.decaying import CLAIMS as DECAYING
-from theory.estimate import FAIL, INCONCLUSIVE, PASS, fit, rule
+from theory.designs import design
+from theory.estimate import FAIL, INCONCLUSIVE, PASS, TIME_CONSTANTS, fit, rule
 from theory.modes import MODES, PLAIN, PROBLEMS, canary, ridge, robust, squares
 from theory.rates import CLAIMS, control_check, mode_check, running_minimum
 from theory.runs import Setup, run
@@ -70,6 +71,16 @@ def test_minimisers_of_the_problems_are_stationary_and_steps_are_allowed(make):
         for name in mode.problems:
             largest = 1 / PROBLEMS[name]().known("L")
             assert mode.step(name, 128, 128) <= largest * (1 - mode.momentum), (mode.name, name)
+
+
+@pytest.mark.parametrize("mode", [None, *MODES], ids=lambda mode: mode.name if mode else "control")
+def test_designs_have_four_horizons_and_a_full_one_is_no_smaller(mode):
+    quick, full = design(True, mode), design(False, mode)
+    assert len(quick.horizons) == len(full.horizons) == 4
+    assert (full.horizons >= quick.horizons).all()
+    assert full.horizons[-1] * full.seeds >= quick.horizons[-1] * quick.seeds
+    for control in CONTROLS if mode is None else ():
+        assert control.time_constants(quick.shortest) >= TIME_CONSTANTS
 
 
 def starts(problem, rows):
@@ -150,10 +161,9 @@ def test_the_canary_knows_its_minimiser():
 
 def test_averages_of_a_noiseless_control_are_exact():
     stuck = next(control for control in CONTROLS if control.name == "stuck")
-    average, minimum = averages(stuck, 10, 1.0, (3,), np.random.default_rng(0))
-    expected = 1 + 0.85**2 + 0.7**2
-    np.testing.assert_allclose(average, expected, rtol=1e-6)
-    np.testing.assert_allclose(minimum, expected, rtol=1e-6)
+    found = averages(stuck, 10, 1.0, (2, 3), np.random.default_rng(0))
+    assert found.shape == (2, 3)
+    np.testing.assert_allclose(found, 1 + 0.85**2 + 0.7**2, rtol=1e-6)
 
 
 def test_gaps_of_sgd_reach_their_floor():
