@@ -27,7 +27,7 @@ ROOMS = {
     "routing": ("routing ops", ""),
     "layers": ("layers em_routing conversion", "routing"),
     "records": ("recorder rates", ""),
-    "analysis": ("analysis", ""),
+    "analysis": ("analysis", "layers routing"),
     "report": ("plots report", "analysis records"),
 }
 REQUIRED = {"torch", "numpy"}
@@ -37,6 +37,8 @@ OPTIONAL = {
     "triton": {"routing"},
     "matplotlib": {"report"},
     "PIL": {"report"},
+    "jinja2": {"report"},
+    "markupsafe": {"report"},
     "rich": {"report"},
     "torchvision": set(),
     "timm": set(),

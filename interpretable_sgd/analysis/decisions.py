@@ -3,14 +3,22 @@
 Index legend: `n` image, `m` unit (input of the head), `c` class.
 """
 
+import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from interpretable_sgd.analysis.heads import Head
+from interpretable_sgd.analysis import checkpoints
+from interpretable_sgd.analysis.heads import Head, find_head
+from interpretable_sgd.analysis.ledger import Ledger
+from interpretable_sgd.analysis.passes import batches
+
+SECONDS = 60  # between two writes of a checkpoint
 
 
 @dataclass(frozen=True)
@@ -35,9 +43,10 @@ class Decisions:
         reach: by level (0.95, 0.98), how many units of the predicted class reach it, by their
             faithful shares, (N,); inf where the bias keeps all units from it, NaN without shares.
         counts: images of each class, by label, (C,), int64.
-        mean_parts: mean contributions to class c over the images labelled c, (C, M).
-        class_means: mean units over the images labelled c, (C, M).
+        mean_parts: mean contributions to class c over the images labelled c, (C, M); NaN without any.
+        class_means: mean units over the images labelled c, (C, M); NaN without any.
         mean_units: over all images, (M,).
+        minimum: the smallest value of each unit, (M,).
         activity: share of the images where the unit is above 0, (M,).
         mass: mean share of the unit in sum |contribution| of the predicted class, (M,).
         sample: which images' units are kept, a uniform draw, ascending, (S,), int64.
@@ -60,6 +69,7 @@ class Decisions:
     mean_parts: Tensor
     class_means: Tensor
     mean_units: Tensor
+    minimum: Tensor
     activity: Tensor
     mass: Tensor
     sample: Tensor
@@ -83,13 +93,104 @@ class Decisions:
 
 def decide(
     model: nn.Module,
-    loader: Iterable[tuple[Tensor, Tensor]],
+    loader: Iterable[Any],
     head: Head | nn.Module | str | None = None,
     *,
     device: torch.device | str | None = None,
     keep: int = 10,
+    sample: int = 2000,
     report: Callable[[int], None] = lambda images: None,
     checkpoint: Path | None = None,
 ) -> Decisions:
-    """Decisions of a model on a data set, in one pass of bounded memory."""
-    raise NotImplementedError
+    r"""Decisions of a classifier on a data set, in one pass of bounded memory.
+
+    .. math:: z_{nc} = b_{nc} + \sum_m P_{ncm}
+
+    Each decision is taken apart into what its units and its bias add; that the terms do add up to
+    the logit, and that this is what the model returns, is checked on every image. Memory grows with
+    images * keep + classes * units, and holds `sample` * units besides.
+
+    Args:
+        model: a classifier; evaluated without gradients, and left as it was.
+        loader: gives (images, labels) in an order of its own; labels in 0 .. C - 1.
+        head: the layer that makes the logits, or its name; None to find it, see `find_head`.
+        device: to run on; the model is moved there and back. None for where it is.
+        keep: contributions kept of each decision, at least 1, cut to M.
+        sample: images whose units are kept whole, for what needs distributions; the draw depends on
+            the number of images alone. At least 0.
+        report: told after each batch how many images are done.
+        checkpoint: file to go on from, if the pass was cut off: images that it has seen are not run
+            again. Written every minute and at the end; the loader must keep its order.
+
+    Raises:
+        TypeError: the head is of another kind; the loader gives something else than batches.
+        ValueError: keep or sample are out of range; labels are not classes; the head's logits are
+            not finite, not what the model returns, or not the sum of their terms; the checkpoint is
+            of another model or data set.
+        RuntimeError: the head does not run.
+
+    >>> model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+    >>> decisions = decide(model, [(torch.rand(5, 4), torch.tensor([0, 1, 2, 0, 1]))], keep=6)
+    >>> sums = decisions.contributions.sum(2) + decisions.biases
+    >>> torch.allclose(sums, decisions.logits, atol=1e-6)
+    True
+    """
+    for name, value, least in (("keep", keep, 1), ("sample", sample, 0)):
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+    found = find_head(getattr(model, "_orig_mod", model), head)
+    if len(found.weight) < 2:
+        raise ValueError(f"head {found.name!r} must have at least 2 outputs, got 1")
+    ledger = Ledger(found, keep, sample)
+    owner: dict[str, Any] = {}
+    if checkpoint is not None:
+        owner = {
+            "model": checkpoints.fingerprint(model),
+            "head": found.name,
+            "keep": keep,
+            "sample": sample,
+        }
+    state = checkpoints.load(checkpoint, owner)
+    if state is not None:
+        ledger.load_state_dict(state)
+    _run(model, loader, ledger, found, device, report, checkpoint, owner)
+    weight, bias = found.weight.float().cpu(), found.bias.float().cpu()
+    return Decisions(head=found.name, weight=weight.clone(), bias=bias.clone(), **ledger.fields())
+
+
+def _run(
+    model: nn.Module,
+    loader: Iterable[Any],
+    ledger: Ledger,
+    head: Head,
+    device: torch.device | str | None,
+    report: Callable[[int], None],
+    checkpoint: Path | None,
+    owner: dict[str, Any],
+) -> None:
+    known, done = ledger.images, 0
+    written = time.monotonic()
+
+    def write() -> None:
+        if checkpoint is not None and ledger.is_whole and ledger.images > known:
+            checkpoints.save({**owner, **ledger.state_dict()}, checkpoint)
+
+    try:
+        with closing(batches(model, loader, head, device=device, skip=known)) as stream:
+            for batch in stream:
+                count = len(batch.labels)
+                if done < known:
+                    ledger.verify(batch.labels, done)
+                elif count:
+                    ledger.add(batch)
+                done += count
+                report(done)
+                if time.monotonic() - written > SECONDS:
+                    write()
+                    written = time.monotonic()
+        if done < known:
+            raise ValueError(
+                f"checkpoint {checkpoint} is of {known} images, the loader gave {done}"
+            )
+    finally:
+        write()
