@@ -42,6 +42,8 @@ class Decisions:
             the predicted class at [:, k - 1], (N, keep); NaN where there are no shares.
         reach: by level (0.95, 0.98), how many units of the predicted class reach it, by their
             faithful shares, (N,); inf where the bias keeps all units from it, NaN without shares.
+        dependence: share of the largest |contribution| in sum |contribution| of the predicted class,
+            (N,); NaN without any, see `readability.dependence`.
         counts: images of each class, by label, (C,), int64.
         mean_parts: mean contributions to class c over the images labelled c, (C, M); NaN without any.
         class_means: mean units over the images labelled c, (C, M); NaN without any.
@@ -65,6 +67,7 @@ class Decisions:
     contributions: Tensor
     residuals: dict[str, Tensor]
     reach: dict[float, Tensor]
+    dependence: Tensor
     counts: Tensor
     mean_parts: Tensor
     class_means: Tensor

@@ -11,6 +11,7 @@ from torch import Tensor
 from interpretable_sgd.analysis.contributions import residuals, shares, units_to_reach
 from interpretable_sgd.analysis.heads import Head
 from interpretable_sgd.analysis.passes import Batch, tolerance
+from interpretable_sgd.analysis.readability import dependence
 
 LEVELS = (0.95, 0.98)
 
@@ -70,6 +71,7 @@ class Ledger:
             "residual absolute": residuals(shares(products, None, "absolute"), self._keep),
         }
         rows |= {f"reach {level}": units_to_reach(faithful, level) for level in LEVELS}
+        rows["dependence"] = dependence(terms.parts)
         for name, values in rows.items():
             self._rows.setdefault(name, []).append(values.cpu())
         self._add_sums(batch, terms.parts)
@@ -170,6 +172,7 @@ class Ledger:
         return {
             **{name: rows[name] for name in ("labels", "logits", "biases", "units")},
             "contributions": rows["contributions"],
+            "dependence": rows["dependence"],
             "predicted": rows["classes"][:, 0],
             "runner_up": rows["classes"][:, 1],
             "residuals": {
