@@ -58,6 +58,29 @@ def shares(
     return parts / torch.where(total > 0, total, torch.nan)[:, None]
 
 
+def top_units(parts: Tensor, k: int) -> Tensor:
+    """Units of the largest |contribution|, largest first; -1 where fewer are not 0.
+
+    Args:
+        parts: contributions to one class per image, (n, M).
+        k: at least 1; cut to M.
+
+    Returns:
+        (n, min(k, M)), int64.
+
+    Raises:
+        ValueError: k is below 1.
+
+    >>> top_units(torch.tensor([[0.0, -2.0, 1.0], [0.0, 3.0, 0.0]]), 2)
+    tensor([[ 1,  2],
+            [ 1, -1]])
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    sizes, units = parts.abs().topk(min(k, parts.shape[1]), dim=1)
+    return units.masked_fill(sizes == 0, -1)
+
+
 def residuals(shares: Tensor, count: int) -> Tensor:
     r"""What the k units of the largest shares leave unexplained, for k = 1 .. count.
 

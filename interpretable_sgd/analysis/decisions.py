@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from interpretable_sgd.analysis import checkpoints
 from interpretable_sgd.analysis.heads import Head, find_head
 from interpretable_sgd.analysis.ledger import Ledger
-from interpretable_sgd.analysis.passes import batches
+from interpretable_sgd.analysis.passes import batches, plain
 
 SECONDS = 60  # between two writes of a checkpoint
 
@@ -141,7 +141,7 @@ def decide(
     for name, value, least in (("keep", keep, 1), ("sample", sample, 0)):
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
-    found = find_head(getattr(model, "_orig_mod", model), head)
+    found = find_head(plain(model), head)
     if len(found.weight) < 2:
         raise ValueError(f"head {found.name!r} must have at least 2 outputs, got 1")
     ledger = Ledger(found, keep, sample)

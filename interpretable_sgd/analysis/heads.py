@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.functional import linear
 
 from interpretable_sgd.layers import DynamicConv2d, DynamicLinear
@@ -148,16 +149,27 @@ class Head:
         """P_ncm of one class per image, (n, M); see `terms`."""
         return self.terms(units, classes).parts
 
-    def logits(self, units: Tensor) -> Tensor:
-        """z of all classes by the layer's own forward, (n, C); hooks are not called."""
+    def logits(self, units: Tensor, weight: Tensor | None = None) -> Tensor:
+        """z of all classes by the layer's own forward, (n, C).
+
+        Args:
+            units: as `read` returns them, or with some set to 0.
+            weight: in place of the layer's own, (C, M).
+        """
+        if isinstance(self.layer, nn.Conv2d) and self.is_additive:
+            return linear(units, self.weight if weight is None else weight, self.bias)
         if isinstance(self.layer, nn.Linear):
-            return self.layer.forward(units).detach()
-        if self.is_additive:
-            return linear(units, self.weight, self.bias)
-        rows = units.flatten(2).movedim(1, 2).flatten(0, 1)
-        # A convolution with stride would skip positions that `read` has chosen already.
-        output = _per_position(self.layer, rows).unflatten(0, (len(units), -1)).movedim(2, 1)
-        return self.pool(output[..., None])
+            return self._forward(units, weight)
+        # As images of one position each: `read` has taken the stride already.
+        rows = units.flatten(2).movedim(1, 2).flatten(0, 1)[:, :, None, None]
+        output = self._forward(rows, weight)[:, :, 0, 0].unflatten(0, (len(units), -1))
+        return self.pool(output.movedim(2, 1)[..., None])
+
+    def _forward(self, input: Tensor, weight: Tensor | None) -> Tensor:
+        if weight is None:
+            return self.layer.forward(input).detach()
+        own = {"weight": weight.view_as(self.layer.weight)}
+        return functional_call(self.layer, own, (input,)).detach()
 
     def _products(self, units: Tensor, classes: Tensor) -> Tensor:
         """W_cm x_nm at every position, (n, M, positions)."""
@@ -238,12 +250,6 @@ def _kept(products: Tensor, layer: DynamicLinear | DynamicConv2d) -> Tensor:
     # Empty slots, -1, fall into a column of their own.
     kept = rows.new_zeros(*rows.shape[:-1], width + 1)
     return kept.scatter_(-1, units % (width + 1), 1.0)[..., :width].movedim(-1, 1)
-
-
-def _per_position(layer: nn.Conv2d, rows: Tensor) -> Tensor:
-    """A 1x1 convolution on single positions, (positions, M) -> (positions, C)."""
-    single = rows[:, :, None, None]
-    return layer.forward(single)[:, :, 0, 0].detach()
 
 
 def _widened(tensor: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interpretable_sgd.analysis.contributions import residuals, shares, units_to_reach
+from interpretable_sgd.analysis.contributions import residuals, shares, top_units, units_to_reach
 from interpretable_sgd.analysis.heads import Head
 from interpretable_sgd.analysis.passes import Batch, tolerance
 from interpretable_sgd.analysis.readability import dependence
@@ -98,12 +98,12 @@ class Ledger:
                 f"contributions and bias of head {self._head.name!r} must add up to the logit, "
                 f"they miss it by {float(gap.max()):.3g}: its forward is not that of its class"
             )
-        units = parts.abs().topk(self._keep, dim=1).indices
-        largest = parts.gather(1, units)
+        units = top_units(parts, self._keep)
+        largest = parts.gather(1, units.clamp(min=0)).masked_fill(units < 0, 0)
         return {
             "logits": logits,
             "biases": biases,
-            "units": units.masked_fill(largest == 0, -1),
+            "units": units,
             "contributions": largest,
         }
 

@@ -79,6 +79,12 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
+def plain(model: nn.Module) -> nn.Module:
+    """The module inside of a compiled one, whose graph would not see new hooks; or itself."""
+    inner: nn.Module = getattr(model, "_orig_mod", model)
+    return inner
+
+
 @contextmanager
 def placed(model: nn.Module, device: torch.device | str | None) -> Iterator[torch.device]:
     """The model on a device inside, and back on its own afterwards; None leaves it where it is."""
@@ -133,7 +139,7 @@ def batches(
         TypeError: the loader gives something else.
         ValueError: labels are not classes; logits are not finite, or are not the model's output.
     """
-    inner = getattr(model, "_orig_mod", model)  # compiled graphs do not see new hooks
+    inner = plain(model)
     with placed(inner, device) as place, reading(inner, head) as read:
         for images, labels in map(_pair, loader):
             _check_labels(labels, len(head.weight))
@@ -148,6 +154,19 @@ def batches(
             units, logits = read.take()
             _check_output(output, logits, head)
             yield Batch(labels[known:].to(place), units, logits)
+
+
+def image_batches(loader: Iterable[Any]) -> Iterator[Tensor]:
+    """Images of a loader that gives them alone, or with labels.
+
+    Raises:
+        TypeError: the loader gives something else.
+    """
+    for batch in loader:
+        images = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
+        if not isinstance(images, Tensor):
+            raise TypeError(f"loader must give images as a tensor, got {type(images).__name__}")
+        yield images
 
 
 def _pair(batch: Any) -> tuple[Tensor, Tensor]:

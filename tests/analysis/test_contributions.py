@@ -7,6 +7,7 @@ from interpretable_sgd.analysis.contributions import (
     residual,
     residuals,
     shares,
+    top_units,
     units_to_reach,
 )
 
@@ -109,6 +110,8 @@ def test_arguments_are_checked():
         shares(torch.ones(1, 2), torch.ones(1), "sum")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="biases must be given for faithful shares"):
         shares(torch.ones(1, 2))
+    with pytest.raises(ValueError, match="k must be at least 1, got 0"):
+        top_units(torch.ones(1, 2), 0)
     with pytest.raises(ValueError, match="count must be at least 1, got 0"):
         residuals(torch.ones(1, 2), 0)
     with pytest.raises(ValueError, match="level must be above 0, got 0"):
