@@ -33,7 +33,7 @@ ROOMS = {
 REQUIRED = {"torch", "numpy"}
 OPTIONAL = {
     # Imported at the top of these rooms' modules alone; elsewhere inside functions, or not at all.
-    "numba": {"routing"},
+    "numba": {"routing", "analysis"},
     "triton": {"routing"},
     "matplotlib": {"report"},
     "PIL": {"report"},
