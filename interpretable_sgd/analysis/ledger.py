@@ -43,7 +43,7 @@ class Ledger:
             "activity": torch.zeros(width, dtype=double),
             "mass": torch.zeros(width, dtype=double),
         }
-        self._rows: dict[str, list[Tensor]] = {}
+        self._buffers: dict[str, Tensor] = {}
         self._keys = torch.empty(0, dtype=torch.int64)
         self._drawn = torch.empty(0, dtype=torch.int64)
         self._drawn_units = torch.empty(0, width)
@@ -73,14 +73,14 @@ class Ledger:
         rows |= {f"reach {level}": units_to_reach(faithful, level) for level in LEVELS}
         rows["dependence"] = dependence(terms.parts)
         for name, values in rows.items():
-            self._rows.setdefault(name, []).append(values.cpu())
+            self._append(name, values.cpu())
         self._add_sums(batch, terms.parts)
         self.images += len(batch.labels)
         self.is_whole = True
 
     def verify(self, labels: Tensor, start: int) -> None:
         """Raise ValueError unless images from `start` on have had these labels."""
-        (before,) = self._rows["labels"]
+        before = self._buffers["labels"]
         if not torch.equal(before[start : start + len(labels)], labels.cpu()):
             raise ValueError(
                 "checkpoint is of another data set, or another order: the labels of images "
@@ -106,6 +106,18 @@ class Ledger:
             "units": units,
             "contributions": largest,
         }
+
+    def _append(self, name: str, values: Tensor) -> None:
+        """Put rows behind those of the images so far; many small tensors would fragment memory."""
+        end, buffer = self.images + len(values), self._buffers.get(name, values[:0])
+        if end > len(buffer):
+            grown = values.new_empty(2 * end, *values.shape[1:])
+            grown[: self.images] = buffer[: self.images]
+            self._buffers[name] = buffer = grown
+        buffer[self.images : end] = values
+
+    def _rows(self) -> dict[str, Tensor]:
+        return {name: buffer[: self.images] for name, buffer in self._buffers.items()}
 
     def _add_sums(self, batch: Batch, parts: Tensor) -> None:
         labels = batch.labels.cpu()
@@ -137,7 +149,7 @@ class Ledger:
         return {
             "images": self.images,
             "sums": self._sums,
-            "rows": {name: torch.cat(values) for name, values in self._rows.items()},
+            "rows": {name: rows.clone() for name, rows in self._rows().items()},
             "keys": self._keys,
             "drawn": self._drawn,
             "drawn_units": self._drawn_units,
@@ -147,7 +159,7 @@ class Ledger:
         """Go on from a state."""
         self.images = state["images"]
         self._sums = state["sums"]
-        self._rows = {name: [values] for name, values in state["rows"].items()}
+        self._buffers = state["rows"]
         self._keys, self._drawn = state["keys"], state["drawn"]
         self._drawn_units = state["drawn_units"]
 
@@ -159,7 +171,7 @@ class Ledger:
         """
         if not self.images:
             raise ValueError("loader must give at least one image, got none")
-        rows = {name: torch.cat(values) for name, values in self._rows.items()}
+        rows = {name: values.clone() for name, values in self._rows().items()}
         counts = self._sums["counts"]
         by_class = torch.where(counts > 0, counts.double(), torch.nan)[:, None]
         by_class_means = {

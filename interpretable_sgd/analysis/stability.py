@@ -87,7 +87,7 @@ def jaccard(first: Tensor, second: Tensor) -> Tensor:
     return common / torch.where(union > 0, union, torch.nan)
 
 
-def stability(
+def under_augmentation(
     model: nn.Module,
     loader: Iterable[Any],
     augment: Callable[[Tensor], Tensor],
@@ -117,7 +117,7 @@ def stability(
 
     >>> model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
     >>> data = [(torch.rand(8, 4), torch.zeros(8, dtype=torch.long))]
-    >>> stability(model, data, augment=lambda images: 2 * images / 2).jaccard.mean()
+    >>> under_augmentation(model, data, augment=lambda images: 2 * images / 2).jaccard.mean()
     tensor(1.)
     """
     for name, value in (("k", k), ("repeats", repeats)):

@@ -119,6 +119,24 @@ def test_all_figures_are_on_the_cpu_without_gradients_and_of_their_shapes():
                 assert tensor.device.type == "cpu" and not tensor.requires_grad
 
 
+def test_memory_grows_by_the_rows_of_the_images_alone():
+    """Per image: labels and classes, and for two classes and keep slots what is kept of them."""
+
+    def held(count: int) -> int:
+        decisions = decide(classifier("linear"), images(count), keep=3, sample=10)
+        found = [
+            tensor
+            for value in vars(decisions).values()
+            for tensor in (value.values() if isinstance(value, dict) else [value])
+            if isinstance(tensor, torch.Tensor)
+        ]
+        assert all(tensor.untyped_storage().nbytes() <= 3 * tensor.nbytes for tensor in found)
+        return sum(tensor.numel() for tensor in found)
+
+    per_image = 3 + 2 * (2 + 2 * 3) + 3 * 3 + 2 + 1
+    assert held(60) - held(20) == 40 * per_image
+
+
 def test_a_class_without_images_has_no_means():
     pixels = images(4, 4)[0][0]
     decisions = decide(classifier("linear"), [(pixels, torch.tensor([0, 0, 1, 1]))])

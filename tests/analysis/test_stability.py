@@ -11,7 +11,7 @@ from interpretable_sgd.analysis.stability import (
     across_seeds,
     jaccard,
     match_units,
-    stability,
+    under_augmentation,
 )
 from tests.analysis.classifiers import BUILD, UNITS, classifier, images, outputs
 
@@ -55,7 +55,7 @@ def test_jaccard_of_empty_sets():
 
 @pytest.mark.parametrize("kind", BUILD)
 def test_no_change_of_the_image_changes_nothing(kind):
-    found = stability(classifier(kind), images(), lambda pixels: pixels.clone(), repeats=2)
+    found = under_augmentation(classifier(kind), images(), lambda pixels: pixels.clone(), repeats=2)
     assert found.jaccard.shape == found.same_class.shape == (30, 2)
     assert found.same_class.all()
     assert (found.jaccard[~found.jaccard.isnan()] == 1).all()
@@ -63,7 +63,7 @@ def test_no_change_of_the_image_changes_nothing(kind):
 
 def test_units_are_compared_for_the_class_of_the_unchanged_image():
     model, data = network(0), points()
-    found = stability(model, data, lambda x: -x, k=5)
+    found = under_augmentation(model, data, lambda x: -x, k=5)
     x = torch.cat([x for x, _ in data])
     classes = model(x).argmax(1)
     for n in range(0, 200, 20):
@@ -81,7 +81,7 @@ def test_units_are_compared_for_the_class_of_the_unchanged_image():
 def test_stability_takes_images_alone_and_leaves_the_model_as_it_was():
     model, done = classifier("linear").train(), []
     only = [pixels for pixels, _ in images()]
-    found = stability(model, only, lambda pixels: pixels.flip(-1), report=done.append)
+    found = under_augmentation(model, only, lambda pixels: pixels.flip(-1), report=done.append)
     assert len(found.jaccard) == 30 and done == [8, 16, 24, 30]
     assert model.training and not any(module._forward_hooks for module in model.modules())
 
@@ -129,15 +129,15 @@ def test_dead_units_correlate_with_nothing():
 def test_arguments_are_checked():
     model = classifier("linear")
     with pytest.raises(ValueError, match="k must be at least 1, got 0"):
-        stability(model, images(), torch.clone, k=0)
+        under_augmentation(model, images(), torch.clone, k=0)
     with pytest.raises(ValueError, match="repeats must be at least 1, got 0"):
-        stability(model, images(), torch.clone, repeats=0)
+        under_augmentation(model, images(), torch.clone, repeats=0)
     with pytest.raises(ValueError, match="augment must give 8 images for as many, got 1"):
-        stability(model, images(), lambda pixels: pixels[:1])
+        under_augmentation(model, images(), lambda pixels: pixels[:1])
     with pytest.raises(ValueError, match="loader must give at least one image, got none"):
-        stability(model, [], torch.clone)
+        under_augmentation(model, [], torch.clone)
     with pytest.raises(TypeError, match="loader must give images as a tensor, got str"):
-        stability(model, ["a.png"], torch.clone)
+        under_augmentation(model, ["a.png"], torch.clone)
     with pytest.raises(ValueError, match=r"same images, at least 2, got \(3, 2\) and \(4, 2\)"):
         match_units(torch.rand(3, 2), torch.rand(4, 2))
     decisions = decide(model, images())
