@@ -28,7 +28,8 @@ ROOMS = {
     "layers": ("layers em_routing conversion", "routing"),
     "records": ("recorder rates", ""),
     "analysis": ("analysis", "layers routing"),
-    "report": ("plots report", "analysis records"),
+    "report": ("plots report", "analysis layers records"),
+    "command": ("__main__", ""),
 }
 REQUIRED = {"torch", "numpy"}
 OPTIONAL = {
@@ -40,6 +41,7 @@ OPTIONAL = {
     "jinja2": {"report"},
     "markupsafe": {"report"},
     "rich": {"report"},
+    "safetensors": set(),
     "torchvision": set(),
     "timm": set(),
     "sklearn": set(),

@@ -12,6 +12,16 @@ from interpretable_sgd.analysis.classes import (
     usage_entropy,
     weights_per_class,
 )
+from interpretable_sgd.analysis.composition import (
+    Agreement,
+    Composition,
+    agreement,
+    class_concepts,
+    compose,
+    connections,
+    formula,
+)
+from interpretable_sgd.analysis.conduct import study
 from interpretable_sgd.analysis.contributions import (
     residual,
     residuals,
@@ -20,6 +30,15 @@ from interpretable_sgd.analysis.contributions import (
     units_to_reach,
 )
 from interpretable_sgd.analysis.decisions import Decisions, decide
+from interpretable_sgd.analysis.explanation import (
+    Contrast,
+    Explanation,
+    contrast,
+    denormalized,
+    explain,
+    heat,
+)
+from interpretable_sgd.analysis.gallery import Exemplar, exemplars
 from interpretable_sgd.analysis.heads import Head, find_head
 from interpretable_sgd.analysis.passes import reading
 from interpretable_sgd.analysis.readability import (
@@ -39,26 +58,47 @@ from interpretable_sgd.analysis.stability import (
     match_units,
     under_augmentation,
 )
+from interpretable_sgd.analysis.studies import Compared, Figure, Study
+from interpretable_sgd.analysis.tables import Table
 
 __all__ = [
     "Ablation",
+    "Agreement",
+    "Compared",
+    "Composition",
+    "Contrast",
     "Curve",
     "Decisions",
+    "Exemplar",
+    "Explanation",
+    "Figure",
     "Head",
     "Matching",
     "SeedStability",
     "Stability",
+    "Study",
+    "Table",
     "ablate",
     "accuracy_at",
     "across_seeds",
+    "agreement",
     "at_most",
+    "class_concepts",
     "class_independence",
+    "compose",
+    "connections",
+    "contrast",
     "contrastiveness",
     "dead_units",
     "decide",
+    "denormalized",
     "dependence",
     "diversity",
+    "exemplars",
+    "explain",
     "find_head",
+    "formula",
+    "heat",
     "jaccard",
     "labels_per_class",
     "match_units",
@@ -71,6 +111,7 @@ __all__ = [
     "shared_units",
     "shares",
     "sparsity",
+    "study",
     "top_units",
     "under_augmentation",
     "units_per_class",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-WEAK = 1e-3  # below it a weight counts as none: the paper's threshold of sparsity
+from interpretable_sgd.analysis.classes import THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def connections(layer: nn.Module) -> Tensor:
     return found
 
 
-def composition(
+def compose(
     weight: Tensor,
     below: Tensor | None = None,
     *,
@@ -79,7 +79,7 @@ def composition(
     labels_below: Sequence[str] | None = None,
     classes: Sequence[int] | None = None,
     top: int = 5,
-    threshold: float = WEAK,
+    threshold: float = THRESHOLD,
 ) -> Composition:
     """The strongest connections of each class, and of each unit that it reads: the paper's Figure 6.
 
@@ -96,7 +96,7 @@ def composition(
     Raises:
         ValueError: shapes or names do not fit; top is below 1.
 
-    >>> graph = composition(torch.tensor([[0.0, 2.0, -1.0]]), class_names=["cinema"], top=1)
+    >>> graph = compose(torch.tensor([[0.0, 2.0, -1.0]]), class_names=["cinema"], top=1)
     >>> [(node.label, weight) for node, weight in graph.sources(0)]
     [('unit 1', 2.0)]
     """
@@ -124,7 +124,7 @@ def composition(
     return Composition(tuple(nodes), tuple(edges))
 
 
-def strongest(row: Tensor, top: int, threshold: float = WEAK) -> list[tuple[int, float]]:
+def strongest(row: Tensor, top: int, threshold: float = THRESHOLD) -> list[tuple[int, float]]:
     """The entries of largest size, largest first, those below the threshold left out.
 
     >>> strongest(torch.tensor([0.5, -2.0, 0.0]), top=2)
@@ -158,7 +158,7 @@ def formula(name: str, terms: Sequence[tuple[str, float]], bias: float, others: 
 
 
 def class_concepts(
-    weight: Tensor, label: Tensor, labelled: Tensor, concepts: int, threshold: float = WEAK
+    weight: Tensor, label: Tensor, labelled: Tensor, concepts: int, threshold: float = THRESHOLD
 ) -> Tensor:
     """Which concepts each class reads with positive weight, through units that have a label.
 

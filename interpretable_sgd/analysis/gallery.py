@@ -37,7 +37,7 @@ class Exemplar:
 
 
 @torch.no_grad()
-def gallery(
+def exemplars(
     model: nn.Module,
     loader: Iterable[tuple[Tensor, Tensor]],
     layer: nn.Module,
@@ -46,6 +46,7 @@ def gallery(
     count: int = 4,
     device: torch.device | str | None = None,
     picture: Picture = stretched,
+    look: Callable[[Tensor, int], None] = lambda maps, first: None,
     report: Callable[[int], None] = lambda images: None,
 ) -> dict[int, list[Exemplar]]:
     """The `count` images with the largest peak of each unit's map, largest first.
@@ -60,7 +61,9 @@ def gallery(
         count: images of each, >= 1.
         device: where to run; the model's own if None.
         picture: turns an input on the CPU to a picture in [0, 1].
-        report: told how many images each batch had.
+        look: shown the maps of each batch, (n, U, h, w), and the position of its first image, for
+            whoever has use for them in the same pass.
+        report: told after each batch how many images are done.
 
     Raises:
         ValueError: count is below 1.
@@ -75,9 +78,11 @@ def gallery(
     with evaluating(model), placed(model, device) as place, captured(layer) as maps:
         for images, labels in loader:
             model(images.to(place))
-            _take(best, maps.values.float().cpu(), images, labels, seen, count, picture)
+            values = maps.values.float().cpu()
+            look(values, seen)
+            _take(best, values, images, labels, seen, count, picture)
             seen += len(images)
-            report(len(images))
+            report(seen)
     return best
 
 

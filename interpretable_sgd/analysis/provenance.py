@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from interpretable_sgd.analysis.checkpoints import fingerprint
+
 PACKAGES = ("interpretable-sgd", "numpy", "torchvision")
 
 
@@ -35,7 +37,7 @@ def provenance(
         "config": dict(config or {}),
         "seed": seed,
         "versions": versions(),
-        "model_hash": model_hash(model),
+        "model_hash": fingerprint(model),
         "data_hash": data_hash,
     }
 
@@ -50,15 +52,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
-
-
-def model_hash(model: nn.Module) -> str:
-    """SHA-256 over names, dtypes, shapes and values of the state dict, in hexadecimal."""
-    digest = hashlib.sha256()
-    for name, value in model.state_dict().items():
-        digest.update(name.encode())
-        update(digest, value)
-    return digest.hexdigest()
 
 
 def update(digest: Any, value: Tensor) -> None:
