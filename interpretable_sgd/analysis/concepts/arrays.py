@@ -73,8 +73,7 @@ class ConceptArrays:
 
     def __getitem__(self, index: int) -> ConceptSample:
         planes = self.planes[index].numpy()
-        # the table knows each label's category; the sample need not sort them
-        labels = {"": list(planes[planes.any((1, 2))])}
+        labels = list(planes[planes.any((1, 2))])
         size = planes.shape[1], planes.shape[2]
         return ConceptSample(self.images[index], labels, size, self.name(index))
 

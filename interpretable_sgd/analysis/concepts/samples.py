@@ -1,6 +1,6 @@
 """What dissection asks of a concept data set, whatever lies on disk."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,22 +22,17 @@ class ConceptSample:
     """One image and its labels.
 
     Args:
-        image: (3, h, w), uint8 in 0 .. 255 or float.
-        labels: by category, a list of label numbers: an integer labels the whole image, an array
-            (sh, sw) labels pixels, 0 where unlabelled. Several planes may label one pixel.
+        image: (channels, h, w), uint8 in 0 .. 255 or float.
+        labels: numbers of the table: an integer labels the whole image, an array (sh, sw) labels
+            pixels, 0 where unlabelled. Several may label one pixel.
         size: (sh, sw) of the label planes, at which units' masks are compared with them.
         name: for reports; unique in the data set.
     """
 
     image: Tensor
-    labels: Mapping[str, Sequence[Plane | int]]
+    labels: Sequence[Plane | int]
     size: tuple[int, int]
     name: str
-
-    def items(self) -> Iterator[Plane | int]:
-        """Planes and whole-image labels of all categories."""
-        for entries in self.labels.values():
-            yield from entries
 
 
 class ConceptImages(Protocol):

@@ -8,6 +8,7 @@ within neighbours would leave most of what the null is to destroy.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -60,8 +61,7 @@ class Blocks(Dataset[Block]):
             raise ValueError(f"batch must be at least 1, got {size}")
         if not len(concepts):
             raise ValueError("concepts must hold at least one image, got none")
-        generator = torch.Generator().manual_seed(seed)
-        self.order = torch.randperm(len(concepts), generator=generator).tolist()
+        self.order = np.random.default_rng(seed).permutation(len(concepts)).tolist()
         self.concepts, self.size = concepts, size
         self.prepare = prepare or to_unit_range
 

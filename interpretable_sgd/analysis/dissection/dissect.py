@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -93,8 +94,8 @@ def dissect(
         raise ValueError(f"permutations must be at least 0, got {permutations}")
     if permutations and batch < 2:
         raise ValueError(f"batch must be at least 2 to permute labels within it, got {batch}")
-    if not 0 <= seed < 2**31:
-        raise ValueError(f"seed must be in 0 .. 2^31 - 1, got {seed}")
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}")
     inner = getattr(model, "_orig_mod", model)  # compiled graphs do not see new hooks
     name, module = layer_of(inner, layer)
     blocks = Blocks(concepts, batch, seed, prepare)
@@ -172,9 +173,9 @@ def _probe(blocks: Blocks, maps_of: Callable[[Block], Tensor]) -> tuple[int, int
 
 def _pairings(images: int, permutations: int, block: int, seed: int) -> Tensor:
     """Labels for each image of a block, (p + 1, n): its own first, then those of others."""
-    generator = torch.Generator().manual_seed((seed << 32) ^ block)
-    permuted = [torch.randperm(images, generator=generator) for _ in range(permutations)]
-    return torch.stack([torch.arange(images), *permuted])
+    generator = np.random.default_rng([seed, block])
+    permuted = [generator.permutation(images) for _ in range(permutations)]
+    return torch.from_numpy(np.stack([np.arange(images), *permuted]))
 
 
 def _owner(

@@ -48,11 +48,11 @@ def read_labels(sample: ConceptSample, table: ConceptTable) -> Labels:
 
     >>> import torch
     >>> from interpretable_sgd.analysis.concepts.table import numbered
-    >>> sample = ConceptSample(torch.zeros(3, 4, 4), {"object": [np.eye(2, dtype=int), 2]}, (2, 2), "a")
+    >>> sample = ConceptSample(torch.zeros(3, 4, 4), [np.eye(2, dtype=int), 2], (2, 2), "a")
     >>> read_labels(sample, numbered(["cat", "room"])).area(2)
     array([2, 4])
     """
-    entries = list(sample.items())
+    entries = sample.labels
     planes = [np.asarray(entry) for entry in entries if np.ndim(entry)]
     for plane in planes:
         if plane.shape != sample.size:
@@ -64,7 +64,8 @@ def read_labels(sample: ConceptSample, table: ConceptTable) -> Labels:
     except ValueError as error:
         raise ConceptError(str(error)) from None
     whole = whole[whole >= 0]
-    stacked: NDArray[np.signedinteger] = np.array(found, dtype=np.int32).reshape(len(found), -1)
+    shape = len(found), sample.size[0] * sample.size[1]
+    stacked: NDArray[np.signedinteger] = np.array(found, dtype=np.int32).reshape(shape)
     if len(table) < 2**15:
         stacked = stacked.astype(np.int16)
     _drop_repetitions(stacked, whole)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -132,5 +133,5 @@ class HighestValues:
         return values[:, free:]
 
     def _sample(self, image: int, positions: int) -> Tensor:
-        generator = torch.Generator().manual_seed((self.seed << 32) ^ image)
-        return torch.rand(positions, generator=generator) < self.rate
+        generator = np.random.default_rng([self.seed, image])
+        return torch.from_numpy(generator.random(positions) < self.rate)
