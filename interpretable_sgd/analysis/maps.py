@@ -39,7 +39,8 @@ def layer_of(model: nn.Module, layer: nn.Module | str) -> tuple[str, nn.Module]:
 def captured(layer: nn.Module) -> Iterator[Maps]:
     """Capture a copy of the layer's output maps in every forward pass inside; the hook goes with it.
 
-    A copy, because the next layer may work in place.
+    A copy, because the next layer may work in place. A layer that puts out one number for each unit,
+    (n, u), has maps of one position.
 
     >>> layer = nn.Conv2d(3, 8, 1)
     >>> with captured(layer) as maps:
@@ -50,10 +51,11 @@ def captured(layer: nn.Module) -> Iterator[Maps]:
     maps = Maps()
 
     def keep(module: nn.Module, args: object, output: object) -> None:
-        if not isinstance(output, Tensor) or output.dim() != 4:
+        if not isinstance(output, Tensor) or output.dim() not in (2, 4):
             got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise ValueError(f"layer must put out maps (n, u, h, w), got {got}")
-        maps.values = output.detach().clone()
+            raise ValueError(f"layer must put out maps (n, u, h, w) or units (n, u), got {got}")
+        values = output.detach().clone()
+        maps.values = values if values.dim() == 4 else values[:, :, None, None]
 
     handle = layer.register_forward_hook(keep)
     try:
