@@ -136,7 +136,7 @@ class Head:
             units: as `read` returns them, or with some set to 0.
             classes: one per image, (n,).
         """
-        parts, biases = self._products(units, classes), _widened(self.bias)[classes]
+        parts, biases = self._products(units, classes), widened(self.bias)[classes]
         if isinstance(self.layer, DynamicLinear | DynamicConv2d):
             parts = parts * _kept(parts, self.layer)
         if self.rectified:
@@ -174,7 +174,7 @@ class Head:
     def _products(self, units: Tensor, classes: Tensor) -> Tensor:
         """W_cm x_nm at every position, (n, M, positions)."""
         positions = units.flatten(2) if units.dim() == 4 else units[..., None]
-        return _widened(self.weight)[classes][..., None] * _widened(positions)
+        return widened(self.weight)[classes][..., None] * widened(positions)
 
 
 def find_head(model: nn.Module, head: Head | nn.Module | str | None = None) -> Head:
@@ -252,6 +252,6 @@ def _kept(products: Tensor, layer: DynamicLinear | DynamicConv2d) -> Tensor:
     return kept.scatter_(-1, units % (width + 1), 1.0)[..., :width].movedim(-1, 1)
 
 
-def _widened(tensor: Tensor) -> Tensor:
+def widened(tensor: Tensor) -> Tensor:
     """In float32 at least."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from interpretable_sgd.analysis.contributions import residuals, shares, top_units, units_to_reach
-from interpretable_sgd.analysis.heads import Head
+from interpretable_sgd.analysis.heads import Head, widened
 from interpretable_sgd.analysis.passes import Batch, tolerance
 from interpretable_sgd.analysis.readability import dependence
 
@@ -101,7 +101,7 @@ class Ledger:
         units = top_units(parts, self._keep)
         largest = parts.gather(1, units.clamp(min=0)).masked_fill(units < 0, 0)
         return {
-            "logits": logits,
+            "logits": widened(logits),
             "biases": biases,
             "units": units,
             "contributions": largest,
@@ -122,7 +122,7 @@ class Ledger:
     def _add_sums(self, batch: Batch, parts: Tensor) -> None:
         labels = batch.labels.cpu()
         own = self._head.parts(batch.units, batch.labels).cpu().double()
-        exact = self._head.activations(batch.units).cpu()
+        exact = widened(self._head.activations(batch.units)).cpu()
         units, sizes = exact.double(), parts.abs().cpu().double()
         self._sums["counts"] += torch.bincount(labels, minlength=len(self._sums["counts"]))
         self._sums["mean_parts"].index_add_(0, labels, own)

@@ -88,6 +88,17 @@ def test_a_pass_records_what_all_images_at_once_give(model):
     torch.testing.assert_close(decisions.sample_units, x)
 
 
+@pytest.mark.parametrize("kind", ["linear", "at most 3"])
+def test_a_network_of_16_bits_is_read_in_32(kind):
+    model = classifier(kind).bfloat16()
+    data = [(pixels.bfloat16(), labels) for pixels, labels in images()]
+    decisions = decide(model, data, keep=UNITS)
+    assert decisions.logits.dtype == decisions.sample_units.dtype == torch.float32
+    sums = decisions.contributions.sum(2) + decisions.biases
+    # The layer rounds its output to 8 bits of mantissa.
+    torch.testing.assert_close(sums, decisions.logits, rtol=2**-8, atol=2**-8)
+
+
 def test_batches_do_not_matter():
     model = classifier("at most 3")
     assert len(decide(model, images(30, 7))) == 30
