@@ -96,6 +96,7 @@ def compose(
     Raises:
         ValueError: shapes or names do not fit; top is below 1.
 
+    >>> import torch
     >>> graph = compose(torch.tensor([[0.0, 2.0, -1.0]]), class_names=["cinema"], top=1)
     >>> [(node.label, weight) for node, weight in graph.sources(0)]
     [('unit 1', 2.0)]
@@ -127,6 +128,7 @@ def compose(
 def strongest(row: Tensor, top: int, threshold: float = THRESHOLD) -> list[tuple[int, float]]:
     """The entries of largest size, largest first, those below the threshold left out.
 
+    >>> import torch
     >>> strongest(torch.tensor([0.5, -2.0, 0.0]), top=2)
     [(1, -2.0), (0, 0.5)]
     """
@@ -172,6 +174,7 @@ def class_concepts(
     Returns:
         (C, L), bool.
 
+    >>> import torch
     >>> weight = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     >>> class_concepts(weight, torch.tensor([1, 0]), torch.tensor([True, False]), 2)
     tensor([[False,  True],
@@ -205,6 +208,7 @@ def agreement(found: Tensor, truth: Tensor) -> Agreement:
     Raises:
         ValueError: the shapes differ.
 
+    >>> import torch
     >>> agreement(torch.tensor([[True, True]]), torch.tensor([[True, False]])).precision
     tensor([0.5000], dtype=torch.float64)
     """

@@ -76,6 +76,7 @@ class Frame:
     x_percent: bool = False
     y_percent: bool = False
     x_ticks: Sequence[float] | None = None
+    x_labels: Sequence[str] | None = None
 
     def draw(self) -> list[Markup]:
         """Grid, ticks and titles; the y title stands on top, where it reads without turning."""
@@ -87,10 +88,10 @@ class Frame:
             found.append(tag("line", x1=left, x2=right, y1=y, y2=y, class_="grid"))
             text = label(value, self.y_percent)
             found.append(tag("text", text, x=left - 8, y=y + 3.5, text_anchor="end"))
-        for value in self.x.ticks(5) if self.x_ticks is None else self.x_ticks:
-            x = self.x(value)
-            text = label(value, self.x_percent)
-            found.append(tag("text", text, x=x, y=bottom + 17, text_anchor="middle"))
+        ticks = self.x.ticks(5) if self.x_ticks is None else self.x_ticks
+        labels = self.x_labels or [label(value, self.x_percent) for value in ticks]
+        for value, text in zip(ticks, labels, strict=True):
+            found.append(tag("text", text, x=self.x(value), y=bottom + 17, text_anchor="middle"))
         found.append(tag("line", x1=left, x2=right, y1=bottom, y2=bottom, class_="axis"))
         found.append(tag("text", self.y_title, x=0, y=top - 14, class_="title"))
         found.append(

@@ -45,6 +45,7 @@ def lines(
     y_percent: bool = False,
     y_range: tuple[float, float] | None = None,
     x_ticks: Sequence[float] | None = None,
+    x_labels: Sequence[str] | None = None,
 ) -> Markup:
     """Curves over a common frame, their names in a legend above it.
 
@@ -65,6 +66,7 @@ def lines(
         x_percent,
         y_percent,
         x_ticks,
+        x_labels,
     )
     drawn = [*frame.draw()]
     for curve in curves:

@@ -91,11 +91,12 @@ def iou_chart(units: Table) -> Markup:
 def ablation_chart(ablation: Table, measure: str, y_title: str) -> Markup:
     """What is left of accuracy or logit when the largest contributions are kept, or removed."""
     kinds = {"keep": ("only the top n kept", "first"), "remove": ("top n removed", "second")}
+    # counts grow too fast for a linear axis and start at 0: one step each
+    counts = list(dict.fromkeys(ablation.where(change="keep").column("count")))
     curves = []
     for change, (name, kind) in kinds.items():
-        rows = ablation.where(change=change)
-        points = zip(rows.column("count"), map(_or_nan, rows.column(measure)), strict=True)
-        curves.append(Line(name, list(points), kind, dots=True))
+        values = map(_or_nan, ablation.where(change=change).column(measure))
+        curves.append(Line(name, list(enumerate(values)), kind, dots=True))
     return lines(
         curves,
         title=f"{y_title} when units are kept or removed",
@@ -103,6 +104,8 @@ def ablation_chart(ablation: Table, measure: str, y_title: str) -> Markup:
         y_title=y_title,
         y_percent=measure == "accuracy",
         y_range=(0.0, 1.0) if measure == "accuracy" else None,
+        x_ticks=range(len(counts)),
+        x_labels=[str(count) for count in counts],
     )
 
 

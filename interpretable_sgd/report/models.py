@@ -78,11 +78,11 @@ def _of_torchvision(name: str, state: dict[str, Tensor]) -> nn.Module:
     if name not in known:
         raise ValueError(f"model must be one of torchvision's classifiers, got {name!r}")
     model = models.get_model(name, weights=None)
-    own = model.state_dict()
+    own = {key: value.shape for key, value in model.state_dict().items()}
     other = {
-        len(value)
+        value.shape[0]
         for key, value in state.items()
-        if key in own and value.shape[1:] == own[key].shape[1:] and len(value) != len(own[key])
+        if value.dim() and value.shape != own.get(key) and value.shape[1:] == own.get(key, ())[1:]
     }
     return (
         models.get_model(name, weights=None, num_classes=other.pop()) if len(other) == 1 else model

@@ -120,7 +120,7 @@ def _notes(study: Study) -> dict[str, Any]:
     """Sentences about conventions, and what could not be read."""
     found = study.dissection
     if found is None:
-        return {"dissection_note": "", "ablation_note": ""}
+        return {"dissection_note": ""}
     convention = {
         "category": "in which any label of the concept's category is present",
         "touched": "in which the unit's own mask touches such a label",
@@ -131,7 +131,7 @@ def _notes(study: Study) -> dict[str, Any]:
     )
     if len(found.null):
         note += f" {words.plural(len(found.null), 'permutation')} of the labels make the chance."
-    return {"dissection_note": note, "ablation_note": ""}
+    return {"dissection_note": note}
 
 
 def _filters() -> dict[str, Callable[..., str]]:
