@@ -141,6 +141,19 @@ def _label(
     )
 
 
+def unit_titles(dissection: Dissection | None) -> list[str] | None:
+    """What the units of any layer are called: a label to be believed, else the number."""
+    if dissection is None:
+        return None
+    trusted = dissection.detectors()
+    if len(dissection.null):
+        trusted = trusted & dissection.significant()
+    return [
+        str(dissection.concept_of(m)) if trusted[m] else f"unit {m}"
+        for m in range(dissection.units)
+    ]
+
+
 def class_cards(
     decisions: Decisions,
     class_names: Sequence[str],

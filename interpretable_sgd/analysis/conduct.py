@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from interpretable_sgd.analysis import findings, headline
 from interpretable_sgd.analysis.ablation import ablate
-from interpretable_sgd.analysis.cards import class_cards, unit_cards
+from interpretable_sgd.analysis.cards import class_cards, unit_cards, unit_titles
 from interpretable_sgd.analysis.composition import compose, connections
 from interpretable_sgd.analysis.concepts.samples import ConceptImages
 from interpretable_sgd.analysis.decisions import Decisions, decide
 from interpretable_sgd.analysis.dissection.dissect import dissect
+from interpretable_sgd.analysis.dissection.result import Dissection
 from interpretable_sgd.analysis.explanation import (
     Explanation,
     Picture,
@@ -44,6 +45,7 @@ def study(
     layer: nn.Module | str | None = None,
     head: Head | nn.Module | str | None = None,
     below: nn.Module | str | None = None,
+    layer_below: nn.Module | str | None = None,
     truth: Tensor | None = None,
     compared: Sequence[Compared] = (),
     training: Curves | None = None,
@@ -75,6 +77,7 @@ def study(
         layer: whose maps are the head's units, or its dotted name; found if None.
         head: or its dotted name; found if None.
         below: layer that the head's units are made by, to go one level down; any with weights.
+        layer_below: whose maps are the units that `below` reads, to name them by concepts too.
         truth: concepts that each class is made of, where known, (C, L), bool, in the order of the
             concepts' table.
         compared: other models, for accuracy against weights per class.
@@ -113,21 +116,25 @@ def study(
         report=lambda done: report("decisions", done),
     )
     where = _map_layer(model, loader, layer, found, device)
-    dissection = None
-    if concepts is not None:
-        if where is None:
-            raise ValueError("layer must be named: no layer has a map for each unit of the head")
-        dissection = dissect(
+    if concepts is not None and where is None:
+        raise ValueError("layer must be named: no layer has a map for each unit of the head")
+
+    def dissected(layer: nn.Module | str | None, stage: str) -> Dissection | None:
+        if concepts is None or layer is None:
+            return None
+        return dissect(
             model,
-            where,
+            layer,
             concepts,
             prepare=prepare,
             permutations=permutations,
             seed=seed,
             device=device,
-            checkpoint=saved("dissection.pt"),
-            report=lambda done: report("dissection", done),
+            checkpoint=saved(f"{stage}.pt"),
+            report=lambda done: report(stage, done),
         )
+
+    dissection = dissected(where, "dissection")
     units = unit_cards(decisions, dissection)
     cards = class_cards(decisions, names, units, headline.reach_by_class(decisions), top=top)
     chosen = spread_evenly(decisions, explained)
@@ -156,7 +163,12 @@ def study(
     )
     lower = None if below is None else connections(layer_of(model, below)[1]).cpu()
     graph = compose(
-        decisions.weight, lower, class_names=names, labels=[unit.title for unit in units], top=top
+        decisions.weight,
+        lower,
+        class_names=names,
+        labels=[unit.title for unit in units],
+        labels_below=unit_titles(dissected(layer_below, "dissection below")),
+        top=top,
     )
     numbers = {
         **headline.decision_figures(decisions),

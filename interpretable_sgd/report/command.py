@@ -44,6 +44,7 @@ MEAN, STD = (
 STAGES = {
     "decisions": "deciding",
     "dissection": "naming units",
+    "dissection below": "naming units below",
     "pictures": "looking for pictures",
     "ablation": "keeping and removing units",
     "stability": "changing images a little",
@@ -78,7 +79,8 @@ def _report(args: argparse.Namespace, console: Console) -> None:
     loader = Readable(folders, args.batch, args.workers, order)
     concepts = _concepts(args)
     work = args.out.with_name(f".{args.out.name}.work")
-    totals = {"dissection": 2 * len(concepts) if concepts is not None else 0}
+    twice = 2 * len(concepts) if concepts is not None else 0
+    totals = {"dissection": twice, "dissection below": twice}
     with _progress(console) as progress:
         tasks = {}
 
@@ -96,6 +98,7 @@ def _report(args: argparse.Namespace, console: Console) -> None:
             layer=args.layer,
             head=args.head,
             below=args.below,
+            layer_below=args.layer_below,
             compared=[_compared(path) for path in args.compare],
             augment=shifted,
             name=args.name or args.model.partition(":")[2],
@@ -219,6 +222,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         help="layer whose maps are the head's units (found if not named)",
     )
     add("--below", metavar="LAYER", help="layer that makes these units, to go one level down")
+    add("--layer-below", metavar="LAYER", help="whose maps --below reads, to name them too")
     add("--device", help="cpu, cuda, ... (default cuda if there is one)")
     add("--size", type=int, default=224, help="side of the model's input (default 224)")
     add("--resize", type=int, help="shorter side before the centre is cut out (default --size)")
