@@ -30,7 +30,7 @@ def count_with_loops(
     which: Tensor,
     size: tuple[int, int],
 ) -> None:
-    """As `matrix_counts.count_with_matrices`, on the CPU."""
+    """As `tensor_counts.count_with_tensors`, on the CPU."""
     planes, first_plane = _ragged([each.planes for each in labels], size[0] * size[1])
     whole, first_whole = _ragged([each.whole[:, None] for each in labels], 1)
     arrays: tuple[Any, ...] = (

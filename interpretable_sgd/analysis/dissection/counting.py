@@ -4,7 +4,7 @@ Index legend: ``n`` image of a block, ``u`` unit, ``p`` pairing.
 
 A unit's mask covers half a percent of the pixels, so the work is to find those few and look their
 labels up, not to compare masks: `compiled_counts` skips what lies below the threshold and never holds
-an upsampled map. Without numba, `matrix_counts` does the same with torch. Maps of a GPU come here: raw, they
+an upsampled map. Without numba, `tensor_counts` does the same with torch. Maps of a GPU come here: raw, they
 are small, and counting takes a fraction of the time that the model took.
 """
 
@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from interpretable_sgd.analysis.dissection.labels import Labels
-from interpretable_sgd.analysis.dissection.matrix_counts import count_with_matrices
 from interpretable_sgd.analysis.dissection.tally import Tally
+from interpretable_sgd.analysis.dissection.tensor_counts import count_with_tensors
 
 
 def count(
@@ -35,7 +35,7 @@ def count(
         pairings: position in labels for each image, (p, n).
     """
     compiled = _compiled()
-    implementation = count_with_matrices if compiled is None else compiled.count_with_loops
+    implementation = count_with_tensors if compiled is None else compiled.count_with_loops
     for size in dict.fromkeys(each.size for each in labels):
         chosen = [j for j, each in enumerate(labels) if each.size == size]
         position = torch.full((len(labels),), -1, dtype=torch.int64)

@@ -25,7 +25,7 @@ TABLE = ConceptTable(
 )
 
 
-@pytest.fixture(params=["compiled", "matrices"])
+@pytest.fixture(params=["compiled", "tensors"])
 def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "compiled":
         pytest.importorskip("numba")
@@ -113,9 +113,9 @@ def test_implementations_agree_to_the_last_bit(
     pairings = torch.stack([torch.arange(6), torch.randperm(6)])
     loops = counted(maps, thresholds, samples, pairings)
     monkeypatch.setattr(counting, "_compiled", lambda: None)
-    matrices = counted(maps, thresholds, samples, pairings)
+    tensors = counted(maps, thresholds, samples, pairings)
     for name, value in loops.state_dict().items():
-        assert torch.equal(value, matrices.state_dict()[name]), name
+        assert torch.equal(value, tensors.state_dict()[name]), name
     assert loops.intersection.sum() > 0
 
 
