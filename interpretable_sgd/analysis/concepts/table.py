@@ -93,7 +93,7 @@ class ConceptTable:
     def _position_of(self) -> NDArray[np.int32]:
         """From a number to a position, -1 for unlabelled, -2 for a number that no concept has."""
         numbers = np.array([concept.number for concept in self.concepts])
-        lookup = np.full(numbers.max() + 2, -2, dtype=np.int32)
+        lookup = np.full(numbers.max() + 1, -2, dtype=np.int32)
         lookup[0] = -1
         lookup[numbers] = np.arange(len(numbers), dtype=np.int32)
         return lookup
@@ -110,11 +110,13 @@ class ConceptTable:
         Raises:
             ValueError: a number that the table lacks.
         """
-        last = len(self._position_of) - 1
-        found = self._position_of[np.clip(numbers, -1, last)]
-        found = np.where(numbers < 0, -2, found)
-        if (found == -2).any():
-            strange = np.unique(np.asarray(numbers)[found == -2])[0]
+        lookup = self._position_of
+        if numbers.size and (numbers.min() < 0 or numbers.max() >= len(lookup)):
+            outside = numbers[(numbers < 0) | (numbers >= len(lookup))]
+            raise ValueError(f"label {outside.min()} must be a number of the table, and is not")
+        found = lookup[numbers]
+        if found.size and found.min() == -2:
+            strange = numbers[found == -2].min()
             raise ValueError(f"label {strange} must be a number of the table, and is not")
         return found
 

@@ -21,19 +21,15 @@ class Labels:
         planes: label positions, (q, sh * sw), int16 or int32, -1 where unlabelled. A pixel holds a
             label at most once, whichever planes it was in: L_l is a set.
         whole: positions of the labels of all pixels, (w,); in no plane.
+        area: number of pixels of each label, (l,).
         present: whether any label of a category is in the image, (k,), bool.
     """
 
     size: tuple[int, int]
     planes: NDArray[np.signedinteger]
     whole: NDArray[np.int64]
+    area: NDArray[np.int64]
     present: NDArray[np.bool_]
-
-    def area(self, labels: int) -> NDArray[np.int64]:
-        """Number of pixels of each label, (l,)."""
-        area = np.bincount(self.planes.ravel() + 1, minlength=labels + 1)[1:]
-        area[self.whole] += self.size[0] * self.size[1]
-        return area
 
 
 def read_labels(sample: ConceptSample, table: ConceptTable) -> Labels:
@@ -49,7 +45,7 @@ def read_labels(sample: ConceptSample, table: ConceptTable) -> Labels:
     >>> import torch
     >>> from interpretable_sgd.analysis.concepts.table import numbered
     >>> sample = ConceptSample(torch.zeros(3, 4, 4), [np.eye(2, dtype=int), 2], (2, 2), "a")
-    >>> read_labels(sample, numbered(["cat", "room"])).area(2)
+    >>> read_labels(sample, numbered(["cat", "room"])).area
     array([2, 4])
     """
     entries = sample.labels
@@ -69,14 +65,17 @@ def read_labels(sample: ConceptSample, table: ConceptTable) -> Labels:
     if len(table) < 2**15:
         stacked = stacked.astype(np.int16)
     _drop_repetitions(stacked, whole)
-    stacked = stacked[(stacked >= 0).any(1)]
+    stacked = stacked[stacked.max(1, initial=-1) >= 0]
+    area = np.bincount(stacked.ravel() + 1, minlength=len(table) + 1)[1:]
+    area[whole] += shape[1]
     present = np.zeros(len(table.categories), dtype=bool)
-    present[table.category_index[np.append(np.unique(stacked[stacked >= 0]), whole)]] = True
-    return Labels(sample.size, stacked, whole, present)
+    present[table.category_index[area > 0]] = True
+    return Labels(sample.size, stacked, whole, area, present)
 
 
 def _drop_repetitions(planes: NDArray[np.signedinteger], whole: NDArray[np.int64]) -> None:
     for q, plane in enumerate(planes):
-        plane[np.isin(plane, whole)] = -1
+        for everywhere in whole:
+            plane[plane == everywhere] = -1
         for before in planes[:q]:
             plane[plane == before] = -1

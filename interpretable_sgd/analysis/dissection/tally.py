@@ -48,7 +48,7 @@ class Tally:
     def add_areas(self, labels: Sequence[Labels]) -> None:
         """Count the labels' own pixels; once for each image."""
         for each in labels:
-            self.label_area.add_(torch.from_numpy(each.area(len(self.label_area))))
+            self.label_area.add_(torch.from_numpy(each.area))
 
     def best(self, image_set: str) -> Tensor:
         """Best IoU of each unit in each pairing, (p, u), float64."""

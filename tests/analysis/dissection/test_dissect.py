@@ -212,7 +212,7 @@ def test_what_cannot_be_read_is_skipped_counted_and_named(tmp_path):
     assert [name for name, _ in found.skipped] == ["x/a.jpg", "x/cut.jpg"]
     assert "gone.png cannot be read" in found.skipped[0][1]
     readable = [i for i in range(7) if i not in (4, 5)]
-    area = sum(read_labels(broden[i], broden.table).area(8) for i in readable)
+    area = sum(read_labels(broden[i], broden.table).area for i in readable)
     assert found.label_area.tolist() == area.tolist()
     assert dict(zip(broden.table.names, area, strict=True))["bakery-shop"] == 6
 
