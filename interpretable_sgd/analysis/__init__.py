@@ -30,6 +30,9 @@ from interpretable_sgd.analysis.contributions import (
     units_to_reach,
 )
 from interpretable_sgd.analysis.decisions import Decisions, decide
+from interpretable_sgd.analysis.dissection.dissect import dissect
+from interpretable_sgd.analysis.dissection.null import random_basis
+from interpretable_sgd.analysis.dissection.result import Dissection
 from interpretable_sgd.analysis.explanation import (
     Contrast,
     Explanation,
@@ -69,6 +72,7 @@ __all__ = [
     "Contrast",
     "Curve",
     "Decisions",
+    "Dissection",
     "Exemplar",
     "Explanation",
     "Figure",
@@ -93,6 +97,7 @@ __all__ = [
     "decide",
     "denormalized",
     "dependence",
+    "dissect",
     "diversity",
     "exemplars",
     "explain",
@@ -103,6 +108,7 @@ __all__ = [
     "labels_per_class",
     "match_units",
     "pruned",
+    "random_basis",
     "rank_correlation",
     "readers",
     "reading",
