@@ -26,14 +26,15 @@ BUILD: dict[str, Callable[[], nn.Module]] = {
     "linear": lambda: flat(nn.Linear(UNITS, CLASSES)),
     "linear without bias": lambda: flat(nn.Linear(UNITS, CLASSES, bias=False)),
     "at most 3": lambda: flat(DynamicLinear(UNITS, CLASSES, k=3)),
-    "exactly 3": lambda: flat(DynamicLinear(UNITS, CLASSES, k=3, selection="exactly_k")),
+    # so many that some are negative
+    "exactly 9": lambda: flat(DynamicLinear(UNITS, CLASSES, k=9, selection="exactly_k")),
     "convolution": lambda: pooled(nn.Conv2d(UNITS, CLASSES, 1)),
     "convolution with stride": lambda: pooled(nn.Conv2d(UNITS, CLASSES, 1, stride=2)),
     "rectified convolution": lambda: pooled(nn.Conv2d(UNITS, CLASSES, 1), nn.ReLU(inplace=True)),
     "routed convolution": lambda: pooled(DynamicConv2d(UNITS, CLASSES, k=3)),
     "routed with stride": lambda: pooled(DynamicConv2d(UNITS, CLASSES, k=3, stride=2)),
     "rectified routed": lambda: pooled(
-        DynamicConv2d(UNITS, CLASSES, k=3, selection="exactly_k"), nn.ReLU(inplace=True)
+        DynamicConv2d(UNITS, CLASSES, k=9, selection="exactly_k"), nn.ReLU(inplace=True)
     ),
 }
 

@@ -98,6 +98,9 @@ def test_rounding_does_not_cost_a_unit():
     equal = torch.full((1, 10), 0.1)
     assert units_to_reach(equal, 1.0).item() == 10
     assert units_to_reach(equal, 0.5).item() == 5
+    below = torch.full((1, 5), 0.7)  # in 32 bits
+    assert below.double().sum() < 3.5
+    assert units_to_reach(below, 3.5).item() == 5
 
 
 def test_no_contribution_has_no_shares():

@@ -9,7 +9,7 @@ from torch import nn
 from interpretable_sgd.analysis.contributions import residuals, shares, units_to_reach
 from interpretable_sgd.analysis.decisions import Decisions, decide
 from interpretable_sgd.analysis.heads import find_head
-from interpretable_sgd.analysis.ledger import scramble
+from interpretable_sgd.analysis.ledger import Ledger, scramble
 from interpretable_sgd.analysis.passes import reading
 from tests.analysis.classifiers import BUILD, CLASSES, UNITS, classifier, images, outputs
 
@@ -162,6 +162,8 @@ def test_the_draw_is_uniform_and_the_same_for_every_model():
     """
     first, second = (decide(classifier("linear", seed), images(), sample=5) for seed in (0, 1))
     assert torch.equal(first.sample, second.sample) and len(first.sample) == 5
+    every = decide(classifier("linear", 0), images())
+    assert torch.equal(first.sample_units, every.sample_units[first.sample])
     keys = scramble(torch.arange(2000 * 30)).view(2000, 30)
     share = (
         torch.zeros(30).scatter_add_(0, keys.argsort(1)[:, :5].flatten(), torch.ones(2000 * 5))
@@ -218,8 +220,15 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
 def test_a_batch_that_was_cut_off_inside_is_not_kept(tmp_path, monkeypatch):
     """A checkpoint holds whole batches only: sums that disagree are not written."""
     model, data, path = classifier("linear"), images(30, 8), tmp_path / "pass.pt"
-    target = "interpretable_sgd.analysis.ledger.Ledger._add_sums"
-    monkeypatch.setattr(target, lambda *_: (_ for _ in ()).throw(CutOff()))
+    add_sums, calls = Ledger._add_sums, []
+
+    def cut_in_the_second(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise CutOff
+        add_sums(*arguments)
+
+    monkeypatch.setattr(Ledger, "_add_sums", cut_in_the_second)
     with pytest.raises(CutOff):
         decide(model, data, checkpoint=path)
     assert not path.exists()
