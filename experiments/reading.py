@@ -71,14 +71,22 @@ def study(
 
 
 def compared(runs: Sequence[results.Record]) -> list[analysis.Compared]:
-    """Each optimizer's mean over its seeds."""
+    """Each other optimizer's mean over its seeds, and its first net with its largest weights alone."""
     found = []
     for name in dict.fromkeys(run["optimizer"] for run in runs):
         own = [run for run in runs if run["optimizer"] == name]
         accuracies = [run["test_accuracy"] for run in own]
         error = statistics.stdev(accuracies) / len(own) ** 0.5 if len(own) > 1 else None
         weights = statistics.mean(run["weights_per_class"] for run in own)
-        found.append(analysis.Compared(name, weights, statistics.mean(accuracies), len(own), error))
+        seeds = f"{name}, {len(own)} seeds" if len(own) > 1 else name
+        mean = analysis.Compared(seeds, weights, statistics.mean(accuracies), len(own), error)
+        if name != READ:
+            cut = own[0]["accuracy_at_weights"]
+            pairs = zip(cut["weights"], cut["accuracy"], strict=True)
+            found += [analysis.Compared(f"{name}, cut", k, accuracy) for k, accuracy in pairs]
+        # the net that is read is there already, as "this model"
+        if name != READ or len(own) > 1:
+            found.append(mean)
     return found
 
 

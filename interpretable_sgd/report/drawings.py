@@ -111,14 +111,16 @@ def ablation_chart(ablation: Table, measure: str, y_title: str) -> Markup:
 
 def comparison_chart(compared: Table) -> Markup:
     """Accuracy against weights per class, every model on one axis."""
-    kinds = {"this model": "first", "this model, cut": "first"}
     names = list(dict.fromkeys(compared.column("model")))
+    # a model and the same model cut have one colour
+    kinds = iter(["first", *["second", "third", "quiet"] * len(names)])
+    chosen: dict[str, str] = {}
     curves = []
-    others = iter(["second", "third", "quiet"] * len(names))
     for name in names:
         rows = compared.where(model=name)
         points = list(zip(rows.column("weights per class"), rows.column("accuracy"), strict=True))
-        kind = kinds.get(name) or next(others)
+        own = name.removesuffix(", cut")
+        kind = chosen.get(own) or chosen.setdefault(own, next(kinds))
         curves.append(Line(name, sorted(points), kind, dots=True, line=len(points) > 1))
     return lines(
         curves,

@@ -4,12 +4,13 @@ from textwrap import wrap
 
 from markupsafe import Markup
 
-from interpretable_sgd.analysis.composition import Composition, Edge
+from interpretable_sgd.analysis.composition import Composition, Edge, Node
 from interpretable_sgd.report.markup import svg, tag
 from interpretable_sgd.report.words import signed
 
 ROW, WIDEST = 24.0, 7.0
-NAME, UNIT, GAP = 150.0, 172.0, 74.0  # widths of the names of classes and of units, and between
+NAME, GAP = 150.0, 74.0  # widths of the names of classes, and between levels
+LETTER, LONGEST = 6.6, 26  # of a unit's name
 
 
 def graph(found: Composition, *, title: str) -> Markup:
@@ -27,23 +28,27 @@ def graph(found: Composition, *, title: str) -> Markup:
         gap = height / max(1, len(members))
         places |= {i: (j + 0.5) * gap for j, i in enumerate(members)}
     most = max((abs(edge.weight) for edge in found.edges), default=1.0)
-    drawn = [_line(found, edge, places, most) for edge in found.edges]
-    drawn += [_name(found, i, places[i]) for i in places]
-    width = NAME + (GAP + UNIT) * max(1, len(levels) - 1)
+    longest = max((len(n.label) for n in found.nodes if n.level), default=0)
+    unit = 14 + LETTER * min(LONGEST, longest)
+    drawn = [_line(found, edge, places, most, unit) for edge in found.edges]
+    drawn += [_name(found.nodes[i], y, unit) for i, y in places.items()]
+    width = NAME + (GAP + unit) * max(1, len(levels) - 1)
     return svg(
         width, height, *drawn, title=title, class_="graph" if len(levels) < 3 else "graph wide"
     )
 
 
-def _left(level: int) -> float:
-    """Where the names of a level begin; those of classes end at `NAME`."""
-    return 0.0 if level == 0 else NAME + GAP + (level - 1) * (UNIT + GAP)
+def _left(level: int, unit: float) -> float:
+    """Where the names of a level begin, if those of units are so wide; those of classes end at `NAME`."""
+    return 0.0 if level == 0 else NAME + GAP + (level - 1) * (unit + GAP)
 
 
-def _line(found: Composition, edge: Edge, places: dict[int, float], most: float) -> Markup:
+def _line(
+    found: Composition, edge: Edge, places: dict[int, float], most: float, unit: float
+) -> Markup:
     reader, read = found.nodes[edge.target], found.nodes[edge.source]
-    x1 = NAME + 7 if reader.level == 0 else _left(reader.level) + UNIT - 6
-    x2, y1, y2 = _left(read.level) - 7, places[edge.target], places[edge.source]
+    x1 = NAME + 7 if reader.level == 0 else _left(reader.level, unit) + unit - 6
+    x2, y1, y2 = _left(read.level, unit) - 7, places[edge.target], places[edge.source]
     middle = (x1 + x2) / 2
     return tag(
         "path",
@@ -54,12 +59,11 @@ def _line(found: Composition, edge: Edge, places: dict[int, float], most: float)
     )
 
 
-def _name(found: Composition, i: int, y: float) -> Markup:
+def _name(node: Node, y: float, unit: float) -> Markup:
     """A name; that of a class in as many lines as it needs, up to three."""
-    node = found.nodes[i]
     is_class = node.level == 0
-    rows = wrap(node.label, 22 if is_class else 26)[: 3 if is_class else 1] or [""]
-    x, top = NAME if is_class else _left(node.level), y + 4 - 7 * (len(rows) - 1)
+    rows = wrap(node.label, 22 if is_class else LONGEST)[: 3 if is_class else 1] or [""]
+    x, top = NAME if is_class else _left(node.level, unit), y + 4 - 7 * (len(rows) - 1)
     spans = [tag("tspan", row, x=x, y=top + 14 * k) for k, row in enumerate(rows)]
     whole = node.label if is_class else f"{node.label} (unit {node.index})"
     anchor = "end" if is_class else "start"
