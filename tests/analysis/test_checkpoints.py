@@ -15,6 +15,7 @@ def test_a_state_comes_back_for_its_owner_only(tmp_path):
     checkpoints.save({"model": "a", "sums": torch.arange(3)}, path)
     state = checkpoints.load(path, {"model": "a"})
     assert state is not None and state["sums"].tolist() == [0, 1, 2]
+    assert list(path.parent.iterdir()) == [path]
     with pytest.raises(ValueError, match="must be of model 'b', got 'a': remove it to start anew"):
         checkpoints.load(path, {"model": "b"})
 
