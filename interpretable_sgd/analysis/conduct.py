@@ -93,7 +93,7 @@ def study(
         top: units on a card and in an explanation.
         config: what the report is to say of how the model and data were made.
         seed: of the label null.
-        checkpoint: folder to go on from, if a pass was cut off.
+        checkpoint: folder to go on from, if deciding or dissecting was cut off.
         report: told the stage and how many images of it are done.
 
     Returns:

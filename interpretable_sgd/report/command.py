@@ -3,7 +3,7 @@
     interpretable-sgd report --model torchvision:resnet18 --weights w.safetensors \\
         --images FOLDER --concepts BRODEN_FOLDER --out report.html
 
-A pass that was cut off goes on where it was when the command is repeated.
+Deciding and dissecting go on where they were cut off when the command is repeated.
 """
 
 import argparse
