@@ -65,7 +65,7 @@ class ConceptArrays:
                 f"masks must be bool (n, {len(table)}, sh, sw), got {masks.dtype} of shape "
                 f"{tuple(masks.shape)}"
             )
-        numbers = torch.tensor([concept.number for concept in table.concepts])
+        numbers = torch.tensor([c.number for c in table.concepts], dtype=torch.int32)
         return cls(images, masks * numbers[:, None, None], table)
 
     def __len__(self) -> int:

@@ -86,7 +86,9 @@ class Blocks(Dataset[Block]):
     def stream(self, first: int = 0, workers: int = 0) -> Iterator[Block]:
         """Blocks from the first on, read by as many processes; 0 reads in this one."""
         rest = torch.utils.data.Subset(self, range(first, len(self)))
-        yield from DataLoader(rest, batch_size=None, num_workers=workers)
+        # a generator of its own: a loader draws a seed for its workers, from everybody's without one
+        own = torch.Generator()
+        yield from DataLoader(rest, batch_size=None, num_workers=workers, generator=own)
 
 
 def to_unit_range(image: Tensor) -> Tensor:

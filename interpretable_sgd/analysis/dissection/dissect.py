@@ -56,7 +56,8 @@ def dissect(
 
     Args:
         model: any module; evaluated without gradients and left as it was.
-        layer: whose outputs are the units, or its dotted name; it gives maps (n, u, h, w).
+        layer: whose outputs are the units, or its dotted name; it gives maps (n, u, h, w),
+            or units (n, u), which are maps of one position.
         concepts: labelled images. Those that cannot be read are skipped, counted and reported.
         quantile: q, in (0, 1).
         image_set: the convention that decides labels, ``"category"`` or ``"touched"``.

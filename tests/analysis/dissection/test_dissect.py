@@ -121,6 +121,19 @@ def test_batches_workers_and_the_device_change_nothing():
     assert one.layer == other.layer == "maps"
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gives_the_same_counts():
+    concepts = concept_images(masks_of())
+    model = nn.Conv2d(4, 4, 1, bias=False)
+    with torch.no_grad():
+        model.weight.copy_(torch.eye(4)[:, :, None, None])
+    here, there = (dissect(model, "", concepts, device=device) for device in ("cpu", "cuda"))
+    assert torch.equal(here.intersection, there.intersection)
+    assert torch.equal(here.null, there.null)
+    assert model.weight.device.type == "cpu"
+
+
 def test_repeats_with_its_seed_and_not_with_another():
     concepts, model = concept_images(masks_of()), Net(4, 6)
     nulls = [dissect(model, "maps", concepts, seed=seed, batch=8).null for seed in (1, 1, 2)]
@@ -128,12 +141,15 @@ def test_repeats_with_its_seed_and_not_with_another():
     assert nulls[0].shape == (19, 6)
 
 
-def test_the_model_is_left_as_it_was():
+def test_model_and_random_state_are_left_as_they_were():
     model = Net(4, 6)
     model.norm.eval()
     model.fire.train()
     before = copy.deepcopy(model.state_dict())
-    dissect(model, "maps", concept_images(masks_of()), permutations=0)
+    concepts = concept_images(masks_of())
+    drawn = torch.get_rng_state()
+    dissect(model, "maps", concepts, permutations=20)
+    assert torch.equal(torch.get_rng_state(), drawn)
     assert model.training and model.fire.training and not model.norm.training
     assert not any(len(module._forward_hooks) for module in model.modules())
     for name, tensor in model.state_dict().items():
