@@ -7,15 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from interpretable_sgd.analysis import findings, headline
+from interpretable_sgd.analysis import findings, headline, trials
 from interpretable_sgd.analysis.ablation import ablate
-from interpretable_sgd.analysis.cards import class_cards, unit_cards, unit_titles
+from interpretable_sgd.analysis.class_cards import class_cards
 from interpretable_sgd.analysis.composition import compose, connections
 from interpretable_sgd.analysis.concepts.samples import ConceptImages
 from interpretable_sgd.analysis.decisions import Decisions, decide
 from interpretable_sgd.analysis.dissection.dissect import dissect
 from interpretable_sgd.analysis.dissection.result import Dissection
 from interpretable_sgd.analysis.explanation import (
+    Contrast,
     Explanation,
     Picture,
     confused_pairs,
@@ -31,6 +32,7 @@ from interpretable_sgd.analysis.provenance import Watched, provenance
 from interpretable_sgd.analysis.readability import diversity
 from interpretable_sgd.analysis.stability import under_augmentation
 from interpretable_sgd.analysis.studies import Compared, Curves, Study
+from interpretable_sgd.analysis.unit_cards import unit_cards, unit_titles
 
 PAIRS = 6  # pairs of classes to contrast
 Progress = Callable[[str, int], None]
@@ -65,8 +67,8 @@ def study(
 ) -> Study:
     """Read a trained classifier: what decides, which concepts its units are, how sure that is.
 
-    Two passes over the data, and two over the concept images if there are any; memory does not grow
-    with either, but for a few numbers an image.
+    Three passes over the data, a fourth to see what augmentation changes, and two over the concept
+    images if there are any; memory does not grow with either, but for a few numbers an image.
 
     Args:
         model: whose head is Linear, Dynamic or a 1x1 convolution; left as it was.
@@ -100,7 +102,12 @@ def study(
         What `interpretable_sgd.report.write` shows.
 
     Raises:
-        ValueError: names, shapes or layers do not fit.
+        ValueError: names, shapes or layers do not fit; the loader gives other images in another pass.
+
+    >>> body = (nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    >>> found = study(nn.Sequential(*body, nn.Linear(8, 4)), [(torch.rand(8, 3, 9, 9), torch.arange(8) % 4)])
+    >>> found.layer, len(found.classes), found.figures["units"].value
+    ('1', 4, 8)
     """
     found = find_head(model, head)
     names = _names(class_names, len(found.weight))
@@ -157,10 +164,7 @@ def study(
     ablation = ablate(
         model, loader, found, device=device, report=lambda done: report("ablation", done)
     )
-    contrasts = tuple(
-        contrast(decisions.weight, first, second, confused=times, top=top)
-        for first, second, times in confused_pairs(decisions.labels, decisions.predicted, PAIRS)
-    )
+    contrasts = _contrasts(decisions, top)
     lower = None if below is None else connections(layer_of(model, below)[1]).cpu()
     graph = compose(
         decisions.weight,
@@ -170,35 +174,18 @@ def study(
         labels_below=unit_titles(dissected(layer_below, "dissection below")),
         top=top,
     )
-    numbers = {
-        **headline.decision_figures(decisions),
-        **headline.class_figures(decisions, cards),
-        **headline.unit_figures(decisions),
-        **headline.ablation_figures(ablation),
-    }
+    numbers = headline.figures(decisions, units, cards, ablation, dissection, truth)
     if looks:
         numbers["diversity_at_5"] = headline.diversity_figure(torch.cat(looks))
-    if dissection is not None:
-        numbers |= headline.label_figures(decisions, units, dissection)
-    if truth is not None:
-        numbers |= headline.truth_figures(truth, decisions, units, dissection)
     weights = numbers["weights_per_class"].value or 0.0
     tables = {
-        "classes": findings.class_table(cards),
-        "class_units": findings.use_table(cards),
-        "units": findings.unit_table(units),
-        "categories": findings.category_table(units),
-        "residuals": findings.residual_table(decisions),
-        "reach": findings.reach_table(decisions),
-        "explanations": findings.explanation_table(explanations, names),
-        "pairs": findings.contrast_table(contrasts, names),
-        "composition": findings.composition_table(graph),
-        "ablation": findings.ablation_table(ablation),
-        "ablation_classes": findings.ablation_class_table(ablation, names),
-        "compared": findings.compared_table(decisions.accuracy, weights, ablation, compared),
+        **findings.tables(decisions, units, cards, explanations, contrasts, graph),
+        "ablation": trials.ablation_table(ablation),
+        "ablation_classes": trials.ablation_class_table(ablation, names),
+        "compared": trials.compared_table(decisions.accuracy, weights, ablation, compared),
     }
     if training:
-        tables["training"] = findings.training_table(training)
+        tables["training"] = trials.training_table(training)
     if augment is not None:
         changed = under_augmentation(
             model,
@@ -209,7 +196,7 @@ def study(
             device=device,
             report=lambda done: report("stability", done),
         )
-        tables["stability"] = findings.stability_table(changed)
+        tables["stability"] = trials.stability_table(changed)
     settings = {"head": found.name, "layer": where, "top": top, **(config or {})}
     return Study(
         name=name or type(model).__name__,
@@ -266,6 +253,12 @@ def _pictures(
             pass
         return {}
     return exemplars(model, loader, layer_of(model, where)[1], units, **options)
+
+
+def _contrasts(decisions: Decisions, top: int) -> tuple[Contrast, ...]:
+    """Of the classes most often confused."""
+    pairs = confused_pairs(decisions.labels, decisions.predicted, PAIRS)
+    return tuple(contrast(decisions.weight, a, b, confused=n, top=top) for a, b, n in pairs)
 
 
 def _apart(maps: Tensor, decisions: Decisions, first: int, k: int) -> Tensor:

@@ -150,6 +150,13 @@ def explain(
 
     Raises:
         ValueError: top is below 1.
+
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    >>> (image,) = explain(model, torch.rand(1, 3, 2, 2), [0], Head(model[1], "1"), top=4)
+    >>> verdict = image.verdicts[0]
+    >>> parts = sum(reason.contribution for reason in verdict.reasons)
+    >>> abs(parts + verdict.rest + verdict.bias - verdict.logit) < 1e-6
+    True
     """
     if top < 1:
         raise ValueError(f"top must be at least 1, got {top}")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from interpretable_sgd.analysis.ablation import Ablation
-from interpretable_sgd.analysis.cards import ClassCard, UnitCard
+from interpretable_sgd.analysis.class_cards import ClassCard
 from interpretable_sgd.analysis.classes import (
     at_most,
     dead_units,
@@ -22,8 +22,31 @@ from interpretable_sgd.analysis.decisions import Decisions
 from interpretable_sgd.analysis.dissection.result import Dissection
 from interpretable_sgd.analysis.readability import class_independence, contrastiveness
 from interpretable_sgd.analysis.studies import Figure
+from interpretable_sgd.analysis.unit_cards import UnitCard
 
 FEW = 5  # concepts that a reader can hold at once: the paper's reading of a class
+
+
+def figures(
+    decisions: Decisions,
+    units: Sequence[UnitCard],
+    classes: Sequence[ClassCard],
+    ablation: Ablation,
+    dissection: Dissection | None = None,
+    truth: Tensor | None = None,
+) -> dict[str, Figure]:
+    """All of them, by name; those of labels where there are any."""
+    found = {
+        **decision_figures(decisions),
+        **class_figures(decisions, classes),
+        **unit_figures(decisions),
+        **ablation_figures(ablation),
+    }
+    if dissection is not None:
+        found |= label_figures(decisions, units, dissection)
+    if truth is not None:
+        found |= truth_figures(truth, decisions, units, dissection)
+    return found
 
 
 def reach_by_class(decisions: Decisions) -> dict[float, Tensor]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from interpretable_sgd.analysis.cards import ClassCard, UnitCard
+from interpretable_sgd.analysis.class_cards import ClassCard
 from interpretable_sgd.analysis.composition import Composition
 from interpretable_sgd.analysis.decisions import Decisions
 from interpretable_sgd.analysis.dissection.result import Dissection
@@ -14,6 +14,7 @@ from interpretable_sgd.analysis.explanation import Contrast, Explanation
 from interpretable_sgd.analysis.gallery import Exemplar
 from interpretable_sgd.analysis.provenance import canonical, plain
 from interpretable_sgd.analysis.tables import Table
+from interpretable_sgd.analysis.unit_cards import UnitCard
 
 # by name, the steps of a curve and its values
 Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]

@@ -14,7 +14,14 @@ from markupsafe import Markup
 
 from interpretable_sgd.analysis.provenance import versions
 from interpretable_sgd.analysis.studies import Study
-from interpretable_sgd.report import composition_view, drawings, page, words
+from interpretable_sgd.report import (
+    card_view,
+    composition_view,
+    decision_view,
+    drawings,
+    page,
+    words,
+)
 
 SHOWN_ROWS = 40  # of a table behind a picture; its file holds all
 
@@ -76,10 +83,10 @@ def _context(study: Study, file_name: str) -> dict[str, Any]:
         "style": Markup(style),
         "lede": page.lede(study),
         "facts": page.facts(study),
-        "decisions": [page.decision(study, image) for image in study.explanations],
-        "classes": [page.class_view(study, card) for card in study.classes],
-        "strips": page.sheets(study),
-        "iou_bars": page.iou_bars(study.units),
+        "decisions": [decision_view.decision(study, image) for image in study.explanations],
+        "classes": [card_view.class_view(study, card) for card in study.classes],
+        "strips": card_view.sheets(study),
+        "iou_bars": card_view.iou_bars(study.units),
         "categories": sorted({unit.category for unit in study.units if unit.category}),
         "pairs": page.pair_views(study),
         "drawings": drawings.drawings(study),

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from interpretable_sgd import report
-from interpretable_sgd.analysis.cards import Use
+from interpretable_sgd.analysis.class_cards import Use
 from interpretable_sgd.analysis.gallery import Exemplar
 from tests.analysis.known_truth import images, network
 from tests.report.pages import HOSTILE, hostile_study, page_study
