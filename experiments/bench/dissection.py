@@ -33,13 +33,13 @@ from experiments.bench import broden_like, tallies
 from experiments.bench.broden_like import LABELS, SIDE
 from experiments.bench.peak_memory import extra_peak
 from experiments.bench.turns import CLOCKS, turns
+from interpretable_sgd.analysis import dissect
 from interpretable_sgd.analysis.concepts import ConceptSample
 from interpretable_sgd.analysis.dissection import (
     HighestValues,
     Tally,
     count,
     count_with_tensors,
-    dissect,
     read_labels,
     upsample,
 )

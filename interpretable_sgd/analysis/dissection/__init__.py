@@ -1,7 +1,6 @@
 """Network dissection: which concept each unit of a layer shows, and whether that beats chance."""
 
 from interpretable_sgd.analysis.dissection.counting import count
-from interpretable_sgd.analysis.dissection.dissect import dissect
 from interpretable_sgd.analysis.dissection.labels import Labels, read_labels
 from interpretable_sgd.analysis.dissection.null import null_quantile, p_values, random_basis
 from interpretable_sgd.analysis.dissection.result import Dissection
@@ -18,7 +17,6 @@ __all__ = [
     "Tally",
     "count",
     "count_with_tensors",
-    "dissect",
     "intersection_over_union",
     "null_quantile",
     "p_values",
