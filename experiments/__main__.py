@@ -14,6 +14,7 @@ COMMANDS = {
     "selection-map": ("experiments.selection_map", "Figure 3: EM and Dynamic-K selection on a map"),
     "bench optimizer": ("experiments.bench.optimizer", "cost of a training step over SGD's"),
     "bench routing": ("experiments.bench.routing", "cost of routed layers"),
+    "bench dissection": ("experiments.bench.dissection", "cost of labelling units with concepts"),
 }
 
 

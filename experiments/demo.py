@@ -1,4 +1,4 @@
-"""Train classifiers with SGD and with InterpretableSGD at identical settings, compare, and draw.
+"""Train classifiers with SGD and with InterpretableSGD at identical settings, compare, draw, and read.
 
     python -m experiments demo [--out runs/demo] [--seeds 0 1 2] [--device auto] [--data digits scenes]
 
@@ -33,9 +33,11 @@ from experiments.figures.explained import explained
 from experiments.figures.heads import heads
 from experiments.models import Classifier, build
 from experiments.problems import PROBLEMS, Problem
+from experiments.reading import write_reports
 from experiments.tables import pair_lines, run_table
 from experiments.training import train
 from interpretable_sgd import InterpretableSGD
+from interpretable_sgd.analysis import sparsity
 
 OPTIMIZERS = {"SGD": torch.optim.SGD, "InterpretableSGD": InterpretableSGD}
 SETTINGS = {"momentum": 0.9, "weight_decay": 5e-4}
@@ -117,6 +119,8 @@ def _demo(args: argparse.Namespace) -> int:
             for path in draw(args.out, records):
                 console.print(f"wrote {path}", style="dim", soft_wrap=True)
         console.print(f"wrote {args.out / 'summary.json'}", style="dim", soft_wrap=True)
+        for path in write_reports(args.out, records, args.scale):
+            console.print(f"wrote {path}", soft_wrap=True)
     if stopped:
         console.print(f"stopped: {len(records)} of {len(jobs)} runs kept; repeat to go on")
         return 130
@@ -208,6 +212,12 @@ def _train(
     images, labels = data["train"]
     epochs, batch = job.problem.epochs, job.problem.batch
     task = progress.add_task(label, total=epochs * (len(images) // batch), loss="")
+    empty: list[float] = []
+
+    def tell(loss: float) -> None:
+        empty.append(sparsity(model.fc.weight.detach()))
+        progress.update(task, advance=1, loss=f"{loss:.3f}")
+
     history = train(
         model,
         optimizer,
@@ -216,7 +226,7 @@ def _train(
         epochs=epochs,
         batch=batch,
         seed=job.seed,
-        report=lambda loss: progress.update(task, advance=1, loss=f"{loss:.3f}"),
+        report=tell,
     )
     record = {
         "data": job.problem.name,
@@ -231,12 +241,13 @@ def _train(
             "losses": history.losses,
             "gradient_steps": history.gradient_steps,
             "gradients": history.gradients,
+            "sparsity": empty,
         },
         **evaluate(model, data["validation"], data["test"]),
     }
     arrays = explain(model, data["test"][0][:EXPLAINED])
     arrays |= job.problem.named(job.seed, EXPLAINED)
-    return results.store(out, config, record, arrays)
+    return results.store(out, config, record, arrays, model.state_dict())
 
 
 def _summarise(out: Path, records: list[results.Record], planned: int, start: float) -> None:

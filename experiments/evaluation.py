@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from experiments import measures
+from experiments.measures import test_accuracy
 from experiments.models import Classifier
+from interpretable_sgd import analysis
 
 KEPT_COUNTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64, 96)
 
@@ -18,23 +19,45 @@ def evaluate(
     model: Classifier, validation: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]
 ) -> dict[str, Any]:
     """The numbers of `measures.DEFINITIONS` for a trained net."""
-    weight, bias = model.fc.weight.detach(), model.fc.bias.detach()
-    units = measures.read_units(model, test[0])
-    logits = units @ weight.T + bias
-    held_out = measures.read_units(model, validation[0]) @ weight.T + bias
+    head = analysis.find_head(model)
+    weight = head.weight
+    units, logits = read(model, head, test[0])
+    _, held_out = read(model, head, validation[0])
     counts = [k for k in KEPT_COUNTS if k <= weight.shape[1]]
-    parts = measures.contributions(weight, units, logits.argmax(1))
+    accuracies = analysis.accuracy_at(weight, head.bias, units, test[1], counts, per_class=True)
     return {
-        "test_accuracy": measures.test_accuracy(logits, test[1]),
-        "validation_accuracy": measures.test_accuracy(held_out, validation[1]),
-        "weights_per_class": measures.weights_per_class(weight),
-        "sparsity": measures.sparsity(weight),
-        "residual_at_5": measures.residual(parts, 5),
-        "accuracy_at_weights": {
-            "weights": counts,
-            "accuracy": measures.accuracy_at(weight, bias, units, test[1], counts),
-        },
+        "test_accuracy": test_accuracy(logits, test[1]),
+        "validation_accuracy": test_accuracy(held_out, validation[1]),
+        "weights_per_class": analysis.weights_per_class(weight).double().mean().item(),
+        "sparsity": analysis.sparsity(weight),
+        "residual_at_5": mean_residual(head.parts(units, logits.argmax(1)), 5),
+        "accuracy_at_weights": {"weights": counts, "accuracy": accuracies},
     }
+
+
+def read(
+    model: Classifier, head: analysis.Head, images: Tensor, at_once: int = 500
+) -> tuple[Tensor, Tensor]:
+    """Units, (n, m), and logits, (n, c), in evaluation mode; the model's mode is restored."""
+    found = []
+    with analysis.reading(model, head) as last:
+        for part in images.split(at_once):
+            model(part)
+            found.append(last.take())
+    units, logits = zip(*found, strict=True)
+    return torch.cat(units), torch.cat(logits)
+
+
+def mean_residual(parts: Tensor, k: int) -> float:
+    """Mean over images of the share of sum_m |W_cm x_m| outside its k largest terms.
+
+    An image without any contribution counts 0.
+
+    >>> round(mean_residual(torch.tensor([[4.0, -4.0, 1.0, 1.0]]), k=2), 6)
+    0.2
+    """
+    sizes = analysis.shares(parts.abs().double(), denominator="absolute")
+    return analysis.residual(sizes, k).nan_to_num(0).mean().item()
 
 
 @torch.no_grad()

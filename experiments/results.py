@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 Record = dict[str, Any]
+WEIGHTS = "weights.pt"
 PACKAGES = ("interpretable-sgd", "torchvision", "numpy", "scikit-learn")
 
 
@@ -70,12 +71,17 @@ def folder(out: Path, config: Mapping[str, Any]) -> Path:
 
 
 def store(
-    out: Path, config: Mapping[str, Any], record: Record, arrays: Mapping[str, np.ndarray]
+    out: Path,
+    config: Mapping[str, Any],
+    record: Record,
+    arrays: Mapping[str, np.ndarray],
+    state: Mapping[str, torch.Tensor],
 ) -> Record:
-    """Write a finished run; the record, written last, is what makes it count."""
+    """Write a finished run and its weights; the record, written last, is what makes it count."""
     place = folder(out, config)
     place.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(place / "arrays.npz", **arrays)
+    torch.save({name: value.cpu() for name, value in state.items()}, place / WEIGHTS)
     record = {**record, "config": dict(config), "hash": digest(config)}
     write_json(place / "record.json", record)
     return record
@@ -84,7 +90,7 @@ def store(
 def stored(out: Path, config: Mapping[str, Any]) -> Record | None:
     """The finished run of exactly this configuration, if there is one."""
     path = folder(out, config) / "record.json"
-    if not path.exists():
+    if not path.exists() or not (path.parent / WEIGHTS).exists():
         return None
     record = json.loads(path.read_text())
     return record if record["hash"] == digest(config) else None
@@ -94,6 +100,11 @@ def arrays(out: Path, record: Record) -> dict[str, np.ndarray]:
     """What `store` was given beside the record."""
     with np.load(folder(out, record["config"]) / "arrays.npz") as file:
         return dict(file)
+
+
+def weights(out: Path, record: Record) -> dict[str, torch.Tensor]:
+    """The state dict that `store` was given beside the record."""
+    return torch.load(folder(out, record["config"]) / WEIGHTS, weights_only=True)
 
 
 def paired(records: Sequence[Record], key: str = "test_accuracy") -> dict[str, dict[str, Any]]:

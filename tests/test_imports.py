@@ -27,17 +27,21 @@ ROOMS = {
     "routing": ("routing ops", ""),
     "layers": ("layers em_routing conversion", "routing"),
     "records": ("recorder rates", ""),
-    "analysis": ("analysis", ""),
-    "report": ("plots report", "analysis records"),
+    "analysis": ("analysis", "layers routing"),
+    "report": ("plots report", "analysis layers records"),
+    "command": ("__main__", ""),
 }
 REQUIRED = {"torch", "numpy"}
 OPTIONAL = {
     # Imported at the top of these rooms' modules alone; elsewhere inside functions, or not at all.
-    "numba": {"routing"},
+    "numba": {"routing", "analysis"},
     "triton": {"routing"},
     "matplotlib": {"report"},
     "PIL": {"report"},
+    "jinja2": {"report"},
+    "markupsafe": {"report"},
     "rich": {"report"},
+    "safetensors": set(),
     "torchvision": set(),
     "timm": set(),
     "sklearn": set(),

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = "interpretable_sgd"
-EXTRAS = ("torchvision", "sklearn", "matplotlib", "rich", "scipy", "numba", "PIL", "timm")
+EXTRAS = ("torchvision", "sklearn", "matplotlib", "rich", "scipy", "numba", "PIL", "timm", "jinja2")
 
 
 def run(*command: str | Path, cwd: Path) -> str:
@@ -89,7 +89,8 @@ def test_wheel_holds_the_library_alone(wheel: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {LIBRARY}
     held = {name for name in names if name.parts[0] == LIBRARY}
     sources = {path.relative_to(ROOT) for path in (ROOT / LIBRARY).rglob("*.py")}
-    assert held == sources | {Path(LIBRARY, "py.typed")}
+    templates = {path.relative_to(ROOT) for path in (ROOT / LIBRARY / "report/templates").iterdir()}
+    assert templates and held == sources | templates | {Path(LIBRARY, "py.typed")}
 
 
 def test_metadata(metadata: Message) -> None:

@@ -75,6 +75,26 @@ def test_every_figure_is_there(out):
     assert all(path.stat().st_size > 10_000 for path in out.glob("*.png"))
 
 
+def test_it_ends_with_a_report_of_each_data_set(out, summary):
+    """Of the same nets: the report's numbers are the summary's."""
+    for data in ("digits", "scenes"):
+        assert (out / f"report-{data}.html").stat().st_size > 100_000
+        content = json.loads((out / f"report-{data}.json").read_text())
+        figures = {name: figure["value"] for name, figure in content["figures"].items()}
+        (run,) = [
+            r for r in summary["runs"] if (r["data"], r["optimizer"]) == (data, "InterpretableSGD")
+        ]
+        assert content["provenance"]["config"]["optimizer"]["name"] == "InterpretableSGD"
+        assert figures["images"] == run["n"]["test"]
+        assert figures["accuracy"] == pytest.approx(run["test_accuracy"])
+        assert figures["weights_per_class"] == pytest.approx(run["weights_per_class"])
+        assert ("concept_f1" in figures) == (data == "scenes")
+        compared = {row[0] for row in content["tables"]["compared"]["rows"]}
+        assert compared == {"this model", "this model, cut", "SGD", "SGD, cut"}
+        curves = {row[0] for row in content["tables"]["training"]["rows"]}
+        assert "share of |w| < 0.001" in curves
+
+
 def test_contributions_and_bias_are_the_logit(out, summary):
     for run in summary["runs"]:
         contents = results.arrays(out, run)
@@ -94,6 +114,7 @@ def test_a_rerun_trains_nothing_and_another_configuration_does(out, capsys, monk
     before = (out / "summary.json").read_text()
     monkeypatch.setattr(demo, "train", None)
     monkeypatch.setattr(demo, "FIGURES", ())
+    monkeypatch.setattr(demo, "write_reports", lambda *arguments: [])
     assert demo.main(["--out", str(out), *SMALL]) == 0
     assert capsys.readouterr().out.count("kept from an earlier run") == 4
     assert json.loads((out / "summary.json").read_text())["runs"] == json.loads(before)["runs"]
@@ -112,6 +133,7 @@ def test_interruption_keeps_finished_runs(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(demo, "train", interrupted)
     monkeypatch.setattr(demo, "FIGURES", ())
+    monkeypatch.setattr(demo, "write_reports", lambda *arguments: [])
     argv = ["--out", str(tmp_path), "--data", "digits", *SMALL]
     assert demo.main(argv) == 130
     assert "1 of 2 runs kept" in capsys.readouterr().out

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from experiments import results
 
@@ -31,17 +32,20 @@ def test_nan_is_no_json(tmp_path):
 
 def test_a_stored_run_is_found_by_its_configuration_alone(tmp_path):
     own = config(epochs=3)
-    kept = results.store(tmp_path, own, {"value": 0.1}, {"weight": np.arange(4.0)})
+    state = {"fc.weight": torch.arange(3.0)}
+    kept = results.store(tmp_path, own, {"value": 0.1}, {"weight": np.arange(4.0)}, state)
     assert results.stored(tmp_path, own) == kept
     assert results.stored(tmp_path, config(epochs=4)) is None
     assert np.array_equal(results.arrays(tmp_path, kept)["weight"], np.arange(4.0))
+    assert torch.equal(results.weights(tmp_path, kept)["fc.weight"], state["fc.weight"])
     assert kept["hash"] == results.digest(own)
 
 
-def test_a_run_without_its_record_does_not_count(tmp_path):
+@pytest.mark.parametrize("lost", ["record.json", results.WEIGHTS])
+def test_a_run_without_its_record_or_weights_does_not_count(tmp_path, lost):
     own = config()
-    results.store(tmp_path, own, {}, {"weight": np.zeros(1)})
-    (results.folder(tmp_path, own) / "record.json").unlink()
+    results.store(tmp_path, own, {}, {"weight": np.zeros(1)}, {})
+    (results.folder(tmp_path, own) / lost).unlink()
     assert results.stored(tmp_path, own) is None
 
 

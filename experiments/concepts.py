@@ -1,0 +1,46 @@
+"""Generated scenes and glyphs as concept data, where it is known which pixels show what."""
+
+from __future__ import annotations
+
+import torch
+
+from experiments.data.generated import Generated
+from experiments.data.splits import check_integer, check_split
+from interpretable_sgd.analysis.concepts import ConceptSample, numbered
+
+
+class GeneratedConcepts:
+    """Labelled images of one split of a generated data set; each is drawn when it is asked for.
+
+    Args:
+        source: such as `Scenes`.
+        split: "train", "validation" or "test".
+        n: number of images.
+
+    >>> from experiments.data.scenes import Scenes
+    >>> concepts = GeneratedConcepts(Scenes(), "test", 3)
+    >>> len(concepts.table), concepts[0].image.shape, concepts[0].size
+    (16, torch.Size([3, 24, 24]), (24, 24))
+    """
+
+    def __init__(self, source: Generated, split: str, n: int) -> None:
+        check_split(split)
+        check_integer("n", n, 1)
+        self.source, self.split, self.n = source, split, n
+        self.table = numbered(source.concept_names)
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, index: int) -> ConceptSample:
+        images, _ = self.source.tensors(self.split, [index])
+        masks = self.source.masks(self.split, [index])[0]
+        # masks of visible pixels do not overlap: one plane holds them all
+        numbers = torch.arange(1, len(masks) + 1)
+        plane = (masks * numbers[:, None, None]).sum(0)
+        size = plane.shape[0], plane.shape[1]
+        return ConceptSample(images[0], [plane.numpy()], size, self.name(index))
+
+    def name(self, index: int) -> str:
+        """Split and number."""
+        return f"{self.split} {index}"

@@ -1,0 +1,108 @@
+"""Trained nets read: a report for each data set, of the first seed's net, beside the others' accuracy."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock
+
+from experiments import results
+from experiments.data.generated import Generated
+from experiments.models import build
+from experiments.problems import PROBLEMS, Problem
+from interpretable_sgd import analysis, report
+from interpretable_sgd.analysis.concepts import ConceptArrays
+
+READ = "InterpretableSGD"
+CONCEPT_IMAGES = 1000  # validation images with exact masks, to name units by
+BATCH = 250
+SMOOTHED = 10  # steps that a point of the loss curve is the mean of
+
+
+def write_reports(out: Path, records: Sequence[results.Record], scale: float = 1.0) -> list[Path]:
+    """One page per data set, `report-DATA.html`, with its numbers as `report-DATA.json`."""
+    paths = []
+    for data in dict.fromkeys(record["data"] for record in records):
+        runs = [record for record in records if record["data"] == data]
+        read = [record for record in runs if record["optimizer"] == READ]
+        if read:
+            found = study(out, read[0], runs, PROBLEMS[data].scaled(scale))
+            found.to_json(out / f"report-{data}.json")
+            paths.append(report.write(found, out / f"report-{data}.html"))
+    return paths
+
+
+def study(
+    out: Path, record: results.Record, runs: Sequence[results.Record], problem: Problem
+) -> analysis.Study:
+    """One net on its test images; its concepts are those of the data, where it has any."""
+    seed = record["seed"]
+    source = problem.source(seed)
+    model = build(problem.architecture, source.channels, source.classes, seed)
+    model.load_state_dict(results.weights(out, record))
+    images, labels = problem.load(seed)["test"]
+    concepts, truth = None, None
+    if isinstance(source, Generated):
+        shown = CONCEPT_IMAGES if problem.sizes is None else min(CONCEPT_IMAGES, problem.sizes[1])
+        masks = source.masks("validation", shown)
+        pictures, _ = source.tensors("validation", shown)
+        concepts = ConceptArrays.of_masks(pictures, masks, names=source.concept_names)
+        truth = source.composition
+    last = model.maps[-1]
+    return analysis.study(
+        model,
+        list(zip(images.split(BATCH), labels.split(BATCH), strict=True)),
+        class_names=source.class_names,
+        concepts=concepts,
+        truth=truth,
+        below=last.conv2 if isinstance(last, BasicBlock) else None,
+        layer_below=last.bn1 if isinstance(last, BasicBlock) else None,
+        compared=compared(runs),
+        training=curves(record),
+        augment=one_pixel,
+        name=f"{problem.name}, {record['optimizer']}",
+        config=record["config"],
+        seed=seed,
+    )
+
+
+def compared(runs: Sequence[results.Record]) -> list[analysis.Compared]:
+    """Each other optimizer's mean over its seeds, and its first net with its largest weights alone."""
+    found = []
+    for name in dict.fromkeys(run["optimizer"] for run in runs):
+        own = [run for run in runs if run["optimizer"] == name]
+        accuracies = [run["test_accuracy"] for run in own]
+        error = statistics.stdev(accuracies) / len(own) ** 0.5 if len(own) > 1 else None
+        weights = statistics.mean(run["weights_per_class"] for run in own)
+        seeds = f"{name}, {len(own)} seeds" if len(own) > 1 else name
+        mean = analysis.Compared(seeds, weights, statistics.mean(accuracies), len(own), error)
+        if name != READ:
+            cut = own[0]["accuracy_at_weights"]
+            pairs = zip(cut["weights"], cut["accuracy"], strict=True)
+            found += [analysis.Compared(f"{name}, cut", k, accuracy) for k, accuracy in pairs]
+        # the net that is read is there already, as "this model"
+        if name != READ or len(own) > 1:
+            found.append(mean)
+    return found
+
+
+def curves(record: results.Record) -> dict[str, tuple[list[float], list[float]]]:
+    """Loss, as means of a few steps, and sparsity of the head."""
+    losses = np.array(record["history"]["losses"])
+    whole = len(losses) - len(losses) % SMOOTHED
+    means = losses[:whole].reshape(-1, SMOOTHED).mean(1)
+    steps = (np.arange(len(means)) + 1) * SMOOTHED
+    sparsity = record["history"]["sparsity"]
+    return {
+        f"loss, mean of {SMOOTHED} steps": (steps.tolist(), means.tolist()),
+        "share of |w| < 0.001": (list(range(1, len(sparsity) + 1)), sparsity),
+    }
+
+
+def one_pixel(images: Tensor) -> Tensor:
+    """Moved right by a pixel, the edge repeated."""
+    return nn.functional.pad(images[..., :-1], (1, 0, 0, 0), mode="replicate")

@@ -1,0 +1,127 @@
+"""Reading a trained network: what decides, which concepts its units are, how sure that is."""
+
+from interpretable_sgd.analysis.ablation import Ablation, Curve, ablate, rank_correlation
+from interpretable_sgd.analysis.classes import (
+    at_most,
+    dead_units,
+    labels_per_class,
+    readers,
+    shared_units,
+    sparsity,
+    units_per_class,
+    usage_entropy,
+    weights_per_class,
+)
+from interpretable_sgd.analysis.composition import (
+    Agreement,
+    Composition,
+    agreement,
+    class_concepts,
+    compose,
+    connections,
+    formula,
+)
+from interpretable_sgd.analysis.conduct import study
+from interpretable_sgd.analysis.contributions import (
+    residual,
+    residuals,
+    shares,
+    top_units,
+    units_to_reach,
+)
+from interpretable_sgd.analysis.decisions import Decisions, decide
+from interpretable_sgd.analysis.dissection.dissect import dissect
+from interpretable_sgd.analysis.dissection.null import random_basis
+from interpretable_sgd.analysis.dissection.result import Dissection
+from interpretable_sgd.analysis.explanation import (
+    Contrast,
+    Explanation,
+    contrast,
+    denormalized,
+    explain,
+    heat,
+)
+from interpretable_sgd.analysis.gallery import Exemplar, exemplars
+from interpretable_sgd.analysis.heads import Head, find_head
+from interpretable_sgd.analysis.passes import reading
+from interpretable_sgd.analysis.readability import (
+    accuracy_at,
+    class_independence,
+    contrastiveness,
+    dependence,
+    diversity,
+    pruned,
+)
+from interpretable_sgd.analysis.stability import (
+    Matching,
+    SeedStability,
+    Stability,
+    across_seeds,
+    jaccard,
+    match_units,
+    under_augmentation,
+)
+from interpretable_sgd.analysis.studies import Compared, Figure, Study
+from interpretable_sgd.analysis.tables import Table
+
+__all__ = [
+    "Ablation",
+    "Agreement",
+    "Compared",
+    "Composition",
+    "Contrast",
+    "Curve",
+    "Decisions",
+    "Dissection",
+    "Exemplar",
+    "Explanation",
+    "Figure",
+    "Head",
+    "Matching",
+    "SeedStability",
+    "Stability",
+    "Study",
+    "Table",
+    "ablate",
+    "accuracy_at",
+    "across_seeds",
+    "agreement",
+    "at_most",
+    "class_concepts",
+    "class_independence",
+    "compose",
+    "connections",
+    "contrast",
+    "contrastiveness",
+    "dead_units",
+    "decide",
+    "denormalized",
+    "dependence",
+    "dissect",
+    "diversity",
+    "exemplars",
+    "explain",
+    "find_head",
+    "formula",
+    "heat",
+    "jaccard",
+    "labels_per_class",
+    "match_units",
+    "pruned",
+    "random_basis",
+    "rank_correlation",
+    "readers",
+    "reading",
+    "residual",
+    "residuals",
+    "shared_units",
+    "shares",
+    "sparsity",
+    "study",
+    "top_units",
+    "under_augmentation",
+    "units_per_class",
+    "units_to_reach",
+    "usage_entropy",
+    "weights_per_class",
+]

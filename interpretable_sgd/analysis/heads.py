@@ -1,0 +1,257 @@
+"""The layer that makes the logits, and the terms that a logit is the sum of.
+
+Index legend: `n` image, `m` unit (input of the head), `c` class, `h`, `w` position.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import linear
+
+from interpretable_sgd.layers import DynamicConv2d, DynamicLinear
+from interpretable_sgd.routing import select
+
+Layer = nn.Linear | nn.Conv2d
+
+
+class Terms(NamedTuple):
+    """A logit in terms: parts.sum(1) + biases.
+
+    Attributes:
+        parts: what each unit adds, (n, M).
+        biases: what the bias adds, (n,).
+    """
+
+    parts: Tensor
+    biases: Tensor
+
+
+@dataclass(frozen=True)
+class Head:
+    r"""The last layer of a classifier, as sums of terms.
+
+    .. math:: z_{nc} = b_{nc} + \sum_m P_{ncm}
+
+    A dense head sums all terms P_ncm = W_cm x_nm. A routed one sums those that it keeps, the others
+    are 0. A 1x1 convolution does so at every position and is followed by the mean over positions:
+    P is a mean, too. If a ReLU stands before that mean, as in SqueezeNet, a position that it closes
+    adds nothing, and b depends on the image.
+
+    Attributes:
+        layer: the module itself.
+        name: dotted, in its model; "" if it is the whole model.
+        rectified: a ReLU comes before the mean over positions.
+
+    >>> layer = nn.Linear(3, 2)
+    >>> head = Head(layer, "fc")
+    >>> units, classes = torch.rand(4, 3), torch.tensor([0, 1, 1, 0])
+    >>> parts, biases = head.terms(units, classes)
+    >>> logits = layer(units).gather(1, classes[:, None])[:, 0]
+    >>> torch.allclose(parts.sum(1) + biases, logits)
+    True
+    """
+
+    layer: Layer
+    name: str
+    rectified: bool = False
+
+    @property
+    def kind(self) -> str:
+        """One of "linear", "routed linear", "convolution" and "routed convolution"."""
+        shape = "convolution" if isinstance(self.layer, nn.Conv2d) else "linear"
+        return f"routed {shape}" if self.is_routed else shape
+
+    @property
+    def is_routed(self) -> bool:
+        """Whether a logit sums the terms of a few units only."""
+        return isinstance(self.layer, DynamicLinear | DynamicConv2d)
+
+    @property
+    def is_additive(self) -> bool:
+        """Whether the terms of an image depend on its mean activations alone."""
+        return not (self.is_routed or self.rectified)
+
+    @property
+    def weight(self) -> Tensor:
+        """W, (C, M)."""
+        return self.layer.weight.detach().flatten(1)
+
+    @property
+    def bias(self) -> Tensor:
+        """b, (C,); zeros if the layer has none."""
+        bias = self.layer.bias
+        return self.weight.new_zeros(len(self.weight)) if bias is None else bias.detach()
+
+    def read(self, input: Tensor) -> Tensor:
+        """What the terms are made of, from an input of the layer: a copy that nobody overwrites.
+
+        Args:
+            input: (n, M), or (n, M, h, w) for a convolution.
+
+        Returns:
+            (n, M); (n, M, h', w') where terms are not a function of the mean over positions.
+
+        Raises:
+            ValueError: the input has another shape.
+        """
+        expected = 4 if isinstance(self.layer, nn.Conv2d) else 2
+        if input.dim() != expected:
+            shape = "(n, m, h, w)" if expected == 4 else "(n, m)"
+            raise ValueError(
+                f"head {self.name!r} must read {shape}, got an input of {tuple(input.shape)}"
+            )
+        if isinstance(self.layer, nn.Conv2d):
+            down, right = self.layer.stride
+            input = input[..., ::down, ::right]
+            if self.is_additive:
+                return input.detach().mean((2, 3))
+        return input.detach().clone()
+
+    def pool(self, output: Tensor) -> Tensor:
+        """Logits from an output of the layer, (n, C)."""
+        if output.dim() == 2:
+            return output.detach().clone()
+        return (output.detach().relu() if self.rectified else output.detach()).mean((2, 3))
+
+    def activations(self, units: Tensor) -> Tensor:
+        """One number per unit, the mean over positions, (n, M)."""
+        return units if units.dim() == 2 else units.mean((2, 3))
+
+    def products(self, units: Tensor, classes: Tensor) -> Tensor:
+        """W_cm x_nm of one class per image, whether kept or not, (n, M).
+
+        Args:
+            units: as `read` returns them.
+            classes: one per image, (n,).
+        """
+        return self._products(units, classes).mean(2)
+
+    def terms(self, units: Tensor, classes: Tensor) -> Terms:
+        """What units and bias add to the logit of one class per image.
+
+        Args:
+            units: as `read` returns them, or with some set to 0.
+            classes: one per image, (n,).
+        """
+        parts, biases = self._products(units, classes), widened(self.bias)[classes]
+        if isinstance(self.layer, DynamicLinear | DynamicConv2d):
+            parts = parts * _kept(parts, self.layer)
+        if self.rectified:
+            # A logit of no terms but a positive bias is open, too.
+            is_open = parts.sum(1) + biases[:, None] > 0
+            parts, biases = parts * is_open[:, None], biases * is_open.to(biases).mean(1)
+        return Terms(parts.mean(2), biases)
+
+    def parts(self, units: Tensor, classes: Tensor) -> Tensor:
+        """P_ncm of one class per image, (n, M); see `terms`."""
+        return self.terms(units, classes).parts
+
+    def logits(self, units: Tensor, weight: Tensor | None = None) -> Tensor:
+        """z of all classes by the layer's own forward, (n, C).
+
+        Args:
+            units: as `read` returns them, or with some set to 0.
+            weight: in place of the layer's own, (C, M).
+        """
+        if isinstance(self.layer, nn.Conv2d) and self.is_additive:
+            return linear(units, self.weight if weight is None else weight, self.bias)
+        if isinstance(self.layer, nn.Linear):
+            return self._forward(units, weight)
+        # As images of one position each: `read` has taken the stride already.
+        rows = units.flatten(2).movedim(1, 2).flatten(0, 1)[:, :, None, None]
+        output = self._forward(rows, weight)[:, :, 0, 0].unflatten(0, (len(units), -1))
+        return self.pool(output.movedim(2, 1)[..., None])
+
+    def _forward(self, input: Tensor, weight: Tensor | None) -> Tensor:
+        if weight is None:
+            return self.layer.forward(input).detach()
+        own = {"weight": weight.view_as(self.layer.weight)}
+        return functional_call(self.layer, own, (input,)).detach()
+
+    def _products(self, units: Tensor, classes: Tensor) -> Tensor:
+        """W_cm x_nm at every position, (n, M, positions)."""
+        positions = units.flatten(2) if units.dim() == 4 else units[..., None]
+        return widened(self.weight)[classes][..., None] * widened(positions)
+
+
+def find_head(model: nn.Module, head: Head | nn.Module | str | None = None) -> Head:
+    """The head of a classifier.
+
+    Args:
+        model: any module.
+        head: the layer or its dotted name. None for the last Linear layer in the order of
+            registration, or without one the last 1x1 convolution.
+
+    Returns:
+        The layer with its name; whether its terms make the logits shows in a forward pass only.
+
+    Raises:
+        TypeError: the layer is neither Linear nor a 1x1 convolution.
+        ValueError: the model has no such layer.
+
+    >>> find_head(nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 3))).name
+    '2'
+    """
+    if isinstance(head, Head):
+        return head
+    modules = dict(model.named_modules())
+    if head is None:
+        layers = [name for name, module in modules.items() if _can_head(module)]
+        names = [name for name in layers if isinstance(modules[name], nn.Linear)] or layers
+        if not names:
+            raise ValueError(
+                "the model has neither a Linear layer nor a 1x1 convolution: it has no head"
+            )
+        name = names[-1]
+    elif isinstance(head, str):
+        if head not in modules:
+            raise ValueError(f"head must name a layer of the model, got {head!r}")
+        name = head
+    else:
+        own = [name for name, module in modules.items() if module is head]
+        if not own:
+            raise ValueError(f"head must be a layer of the model, got {head}, which is not in it")
+        name = own[0]
+    layer = modules[name]
+    if not _can_head(layer):
+        raise TypeError(
+            "head must be a Linear layer or a 1x1 convolution without groups and padding, "
+            f"got {layer}"
+        )
+    assert isinstance(layer, nn.Linear | nn.Conv2d)
+    return Head(layer, name, _is_rectified(modules, name))
+
+
+def _can_head(module: nn.Module) -> bool:
+    if isinstance(module, nn.Conv2d):
+        unpadded = module.padding in ((0, 0), "valid", "same")
+        return module.kernel_size == (1, 1) and module.groups == 1 and unpadded
+    return isinstance(module, nn.Linear)
+
+
+def _is_rectified(modules: dict[str, nn.Module], name: str) -> bool:
+    """Whether a ReLU follows a convolution in its Sequential."""
+    parent = modules.get(name.rpartition(".")[0]) if name else None
+    if not isinstance(parent, nn.Sequential) or not isinstance(modules[name], nn.Conv2d):
+        return False
+    children = list(parent)
+    after = children[children.index(modules[name]) + 1 :]
+    return bool(after) and isinstance(after[0], nn.ReLU)
+
+
+def _kept(products: Tensor, layer: DynamicLinear | DynamicConv2d) -> Tensor:
+    """1 for the products that a routed layer sums, (n, M, positions)."""
+    rows = products.movedim(1, -1)
+    units = select(rows, layer.k, at_most=layer.selection == "at_most_k")
+    width = rows.shape[-1]
+    # Empty slots, -1, fall into a column of their own.
+    kept = rows.new_zeros(*rows.shape[:-1], width + 1)
+    return kept.scatter_(-1, units % (width + 1), 1.0)[..., :width].movedim(-1, 1)
+
+
+def widened(tensor: Tensor) -> Tensor:
+    """In float32 at least."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -1,0 +1,79 @@
+"""Figure 6: classes, the units that they read, and the units below, with lines as wide as weights."""
+
+from textwrap import wrap
+
+from markupsafe import Markup
+
+from interpretable_sgd.analysis.composition import Composition, Edge, Node
+from interpretable_sgd.report.markup import svg, tag
+from interpretable_sgd.report.words import signed
+
+ROW, WIDEST = 24.0, 7.0
+NAME, GAP = 150.0, 74.0  # widths of the names of classes, and between levels
+LETTER, LONGEST = 6.6, 26  # of a unit's name
+
+
+def graph(found: Composition, *, title: str) -> Markup:
+    """Classes on the left, what they read to the right of them, level by level.
+
+    Nodes of a level stand in the order of their readers, so that lines cross little.
+    """
+    levels = [[i for i, n in enumerate(found.nodes) if n.level == k] for k in range(3)]
+    levels = [members for members in levels if members]
+    height = ROW * max((len(members) for members in levels), default=1) + 6
+    places: dict[int, float] = {}
+    for k, members in enumerate(levels):
+        if k:
+            members.sort(key=lambda i: _reader(found, i, places))
+        gap = height / max(1, len(members))
+        places |= {i: (j + 0.5) * gap for j, i in enumerate(members)}
+    most = max((abs(edge.weight) for edge in found.edges), default=1.0)
+    longest = max((len(n.label) for n in found.nodes if n.level), default=0)
+    unit = 14 + LETTER * min(LONGEST, longest)
+    drawn = [_line(found, edge, places, most, unit) for edge in found.edges]
+    drawn += [_name(found.nodes[i], y, unit) for i, y in places.items()]
+    width = NAME + (GAP + unit) * max(1, len(levels) - 1)
+    return svg(
+        width, height, *drawn, title=title, class_="graph" if len(levels) < 3 else "graph wide"
+    )
+
+
+def _left(level: int, unit: float) -> float:
+    """Where the names of a level begin, if those of units are so wide; those of classes end at `NAME`."""
+    return 0.0 if level == 0 else NAME + GAP + (level - 1) * (unit + GAP)
+
+
+def _line(
+    found: Composition, edge: Edge, places: dict[int, float], most: float, unit: float
+) -> Markup:
+    reader, read = found.nodes[edge.target], found.nodes[edge.source]
+    x1 = NAME + 7 if reader.level == 0 else _left(reader.level, unit) + unit - 6
+    x2, y1, y2 = _left(read.level, unit) - 7, places[edge.target], places[edge.source]
+    middle = (x1 + x2) / 2
+    return tag(
+        "path",
+        tag("title", f"{read.label}: {signed(edge.weight)}"),
+        d=f"M{x1:.1f} {y1:.1f}C{middle:.1f} {y1:.1f} {middle:.1f} {y2:.1f} {x2:.1f} {y2:.1f}",
+        stroke_width=max(0.6, WIDEST * abs(edge.weight) / most),
+        class_=f"edge {'minus' if edge.weight < 0 else 'plus'}",
+    )
+
+
+def _name(node: Node, y: float, unit: float) -> Markup:
+    """A name; that of a class in as many lines as it needs, up to three."""
+    is_class = node.level == 0
+    rows = wrap(node.label, 22 if is_class else LONGEST)[: 3 if is_class else 1] or [""]
+    x, top = NAME if is_class else _left(node.level, unit), y + 4 - 7 * (len(rows) - 1)
+    spans = [tag("tspan", row, x=x, y=top + 14 * k) for k, row in enumerate(rows)]
+    whole = node.label if is_class else f"{node.label} (unit {node.index})"
+    anchor = "end" if is_class else "start"
+    return tag(
+        "text", tag("title", whole), *spans, text_anchor=anchor, class_=f"node level{node.level}"
+    )
+
+
+def _reader(found: Composition, node: int, places: dict[int, float]) -> float:
+    """Mean height of those who read a node, weighted by how much they do."""
+    edges = [edge for edge in found.edges if edge.source == node and edge.target in places]
+    total = sum(abs(edge.weight) for edge in edges)
+    return sum(places[e.target] * abs(e.weight) for e in edges) / total if total else 0.0

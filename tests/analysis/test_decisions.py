@@ -1,0 +1,263 @@
+"""One streaming pass against the same figures from all images at once, and a pass cut off."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from interpretable_sgd.analysis.contributions import residuals, shares, units_to_reach
+from interpretable_sgd.analysis.decisions import Decisions, decide
+from interpretable_sgd.analysis.heads import find_head
+from interpretable_sgd.analysis.ledger import Ledger, scramble
+from interpretable_sgd.analysis.passes import reading
+from tests.analysis.classifiers import BUILD, CLASSES, UNITS, classifier, images, outputs
+
+
+def same(left: Decisions, right: Decisions) -> bool:
+    """Bit for bit."""
+    pairs = zip(dataclasses.astuple(left), dataclasses.astuple(right), strict=True)
+    return all(identical(a, b) for a, b in pairs)
+
+
+def identical(left, right):
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(identical(left[k], right[k]) for k in left)
+    if isinstance(left, torch.Tensor):
+        return torch.equal(left.nan_to_num(-1), right.nan_to_num(-1))
+    return left == right
+
+
+@pytest.fixture(params=BUILD)
+def model(request):
+    return classifier(request.param)
+
+
+def test_contributions_and_bias_add_up_to_the_logits_of_both_classes(model):
+    data = images()
+    decisions = decide(model, data, keep=UNITS)
+    z = outputs(model, data)
+    ranked = z.sort(1, descending=True)
+    assert torch.equal(decisions.logits, ranked.values[:, :2])
+    assert torch.equal(decisions.predicted, ranked.indices[:, 0])
+    assert torch.equal(decisions.runner_up, ranked.indices[:, 1])
+    sums = decisions.contributions.sum(2) + decisions.biases
+    torch.testing.assert_close(sums, decisions.logits, rtol=0, atol=1e-12)
+
+
+def test_a_pass_records_what_all_images_at_once_give(model):
+    data = images()
+    decisions = decide(model, data, keep=4)
+    head = find_head(model)
+    with reading(model, head) as read:
+        z = model(torch.cat([pixels for pixels, _ in data]))
+        maps, _ = read.take()
+    labels, x = torch.cat([y for _, y in data]), head.activations(maps)
+    parts, biases = head.terms(maps, z.argmax(1))
+    products = head.products(maps, z.argmax(1))
+    top = parts.abs().sort(1, descending=True).values[:, :4]
+    torch.testing.assert_close(decisions.contributions[:, 0].abs(), top)
+    kept = decisions.units[:, 0]
+    assert ((kept == -1) == (top == 0)).all()
+    gathered = parts.gather(1, kept.clamp(min=0)).masked_fill(kept < 0, 0)
+    torch.testing.assert_close(decisions.contributions[:, 0], gathered)
+
+    faithful = shares(parts, biases)
+    expected = {
+        "faithful": residuals(faithful, 4),
+        "signed": residuals(shares(products, None, "signed"), 4),
+        "absolute": residuals(shares(products, None, "absolute"), 4),
+    }
+    assert decisions.residuals.keys() == expected.keys()
+    for name, values in expected.items():
+        torch.testing.assert_close(decisions.residuals[name], values, equal_nan=True)
+    for level, values in decisions.reach.items():
+        torch.testing.assert_close(values, units_to_reach(faithful, level), equal_nan=True)
+
+    own = head.parts(maps, labels)
+    for c in range(CLASSES):
+        torch.testing.assert_close(decisions.mean_parts[c], own[labels == c].mean(0).float())
+        torch.testing.assert_close(decisions.class_means[c], x[labels == c].mean(0).float())
+    assert torch.equal(decisions.counts, torch.bincount(labels, minlength=CLASSES))
+    torch.testing.assert_close(decisions.mean_units, x.mean(0).float())
+    torch.testing.assert_close(decisions.minimum, x.min(0).values.float())
+    torch.testing.assert_close(decisions.activity, (x > 0).double().mean(0).float())
+    mass = parts.abs() / parts.abs().sum(1, keepdim=True)
+    torch.testing.assert_close(decisions.mass, mass.nan_to_num(0).mean(0).float())
+    assert torch.equal(decisions.sample, torch.arange(30))
+    torch.testing.assert_close(decisions.sample_units, x)
+
+
+@pytest.mark.parametrize("kind", ["linear", "at most 3"])
+def test_a_network_of_16_bits_is_read_in_32(kind):
+    model = classifier(kind).bfloat16()
+    data = [(pixels.bfloat16(), labels) for pixels, labels in images()]
+    decisions = decide(model, data, keep=UNITS)
+    assert decisions.logits.dtype == decisions.sample_units.dtype == torch.float32
+    sums = decisions.contributions.sum(2) + decisions.biases
+    # The layer rounds its output to 8 bits of mantissa.
+    torch.testing.assert_close(sums, decisions.logits, rtol=2**-8, atol=2**-8)
+
+
+def test_batches_do_not_matter():
+    model = classifier("at most 3")
+    assert len(decide(model, images(30, 7))) == 30
+    a, b = decide(model, images(30, 30), sample=5), decide(model, images(30, 4), sample=5)
+    assert torch.equal(a.predicted, b.predicted) and torch.equal(a.sample, b.sample)
+    torch.testing.assert_close(a.contributions, b.contributions)
+    torch.testing.assert_close(a.mean_parts, b.mean_parts)
+
+
+def test_accuracy_is_of_the_predictions_and_the_model_is_left_alone():
+    model, data = classifier("linear").train(), images()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    decisions = decide(model, data)
+    right = outputs(model.eval(), data).argmax(1) == torch.cat([y for _, y in data])
+    assert decisions.accuracy == right.double().mean().item()
+    assert torch.equal(decisions.correct, right)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_all_figures_are_on_the_cpu_without_gradients_and_of_their_shapes():
+    decisions = decide(classifier("linear"), images(), keep=3)
+    assert decisions.units.shape == decisions.contributions.shape == (30, 2, 3)
+    assert all(values.shape == (30, 3) for values in decisions.residuals.values())
+    assert decisions.weight.shape == decisions.mean_parts.shape == (CLASSES, UNITS)
+    for value in vars(decisions).values():
+        for tensor in value.values() if isinstance(value, dict) else [value]:
+            if isinstance(tensor, torch.Tensor):
+                assert tensor.device.type == "cpu" and not tensor.requires_grad
+
+
+def test_memory_grows_by_the_rows_of_the_images_alone():
+    """Per image: labels and classes, and for two classes and keep slots what is kept of them."""
+
+    def held(count: int) -> int:
+        decisions = decide(classifier("linear"), images(count), keep=3, sample=10)
+        found = [
+            tensor
+            for value in vars(decisions).values()
+            for tensor in (value.values() if isinstance(value, dict) else [value])
+            if isinstance(tensor, torch.Tensor)
+        ]
+        assert all(tensor.untyped_storage().nbytes() <= 3 * tensor.nbytes for tensor in found)
+        return sum(tensor.numel() for tensor in found)
+
+    per_image = 3 + 2 * (2 + 2 * 3) + 3 * 3 + 2 + 1
+    assert held(60) - held(20) == 40 * per_image
+
+
+def test_a_class_without_images_has_no_means():
+    pixels = images(4, 4)[0][0]
+    decisions = decide(classifier("linear"), [(pixels, torch.tensor([0, 0, 1, 1]))])
+    assert decisions.mean_parts[2:].isnan().all() and decisions.class_means[2:].isnan().all()
+    assert not decisions.mean_parts[:2].isnan().any()
+
+
+def test_the_draw_is_uniform_and_the_same_for_every_model():
+    """Of 30 images 5 are drawn: over 2000 runs of 30 numbers, each is drawn in 1/6 of them.
+
+    The largest of 30 deviations of a binomial share; 4.5 standard errors, p below 2e-4.
+    """
+    first, second = (decide(classifier("linear", seed), images(), sample=5) for seed in (0, 1))
+    assert torch.equal(first.sample, second.sample) and len(first.sample) == 5
+    every = decide(classifier("linear", 0), images())
+    assert torch.equal(first.sample_units, every.sample_units[first.sample])
+    keys = scramble(torch.arange(2000 * 30)).view(2000, 30)
+    share = (
+        torch.zeros(30).scatter_add_(0, keys.argsort(1)[:, :5].flatten(), torch.ones(2000 * 5))
+        / 2000
+    )
+    error = (1 / 6 * 5 / 6 / 2000) ** 0.5
+    assert ((share - 1 / 6).abs() < 4.5 * error).all()
+
+
+def test_scramble_is_splitmix64():
+    """First outputs for seed 0, from the reference implementation (Vigna, splitmix64.c)."""
+    expected = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+    assert scramble(torch.arange(3)).tolist() == [value & (2**63 - 1) for value in expected]
+
+
+class CutOff(Exception):
+    """The pass ends early."""
+
+
+def cut(data, after):
+    yield from data[:after]
+    raise CutOff
+
+
+def test_a_pass_that_was_cut_off_goes_on_bit_for_bit(model, tmp_path):
+    data, path, calls = images(30, 8), tmp_path / "runs" / "pass.pt", []
+    whole = decide(model, data, sample=10)
+    with pytest.raises(CutOff):
+        decide(model, cut(data, 2), sample=10, checkpoint=path)
+    handle = model.register_forward_pre_hook(lambda _, args: calls.append(len(args[0])))
+    done = []
+    again = decide(model, data, sample=10, checkpoint=path, report=done.append)
+    assert same(whole, again)
+    assert calls == [8, 6] and done == [8, 16, 24, 30]
+    assert same(whole, decide(model, data, sample=10, checkpoint=path))
+    assert calls == [8, 6]
+    handle.remove()
+
+
+def test_a_checkpoint_of_something_else_is_refused(tmp_path):
+    model, data, path = classifier("linear"), images(), tmp_path / "pass.pt"
+    decide(model, data, checkpoint=path)
+    with pytest.raises(ValueError, match=r"must be of model '.*', got '.*': remove it"):
+        decide(classifier("linear", seed=1), data, checkpoint=path)
+    with pytest.raises(ValueError, match="must be of keep 3, got 10"):
+        decide(model, data, keep=3, checkpoint=path)
+    other = [(pixels, (labels + 1) % CLASSES) for pixels, labels in data]
+    with pytest.raises(ValueError, match=r"another data set, or another order: .* 0 .. 7 differ"):
+        decide(model, other, checkpoint=path)
+    with pytest.raises(ValueError, match="is of 30 images, the loader gave 8"):
+        decide(model, data[:1], checkpoint=path)
+
+
+def test_a_batch_that_was_cut_off_inside_is_not_kept(tmp_path, monkeypatch):
+    """A checkpoint holds whole batches only: sums that disagree are not written."""
+    model, data, path = classifier("linear"), images(30, 8), tmp_path / "pass.pt"
+    add_sums, calls = Ledger._add_sums, []
+
+    def cut_in_the_second(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise CutOff
+        add_sums(*arguments)
+
+    monkeypatch.setattr(Ledger, "_add_sums", cut_in_the_second)
+    with pytest.raises(CutOff):
+        decide(model, data, checkpoint=path)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"keep": 0}, "keep must be at least 1, got 0"),
+        ({"sample": -1}, "sample must be at least 0, got -1"),
+    ],
+)
+def test_arguments_are_checked(options, message):
+    with pytest.raises(ValueError, match=message):
+        decide(classifier("linear"), images(), **options)
+
+
+def test_nothing_to_decide_is_an_error():
+    with pytest.raises(ValueError, match="loader must give at least one image, got none"):
+        decide(classifier("linear"), [])
+    with pytest.raises(ValueError, match="head '' must have at least 2 outputs, got 1"):
+        decide(nn.Linear(2, 1), [])
+
+
+def test_a_layer_with_a_forward_of_its_own_is_refused():
+    class Scaled(nn.Linear):
+        def forward(self, input):
+            return 2 * super().forward(input)
+
+    data = [(torch.rand(3, 4), torch.tensor([0, 1, 1]))]
+    with pytest.raises(ValueError, match="head '' must add up to the logit, they miss it by"):
+        decide(Scaled(4, 2), data)

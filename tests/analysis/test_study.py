@@ -1,0 +1,206 @@
+"""A study of a network whose every number is known, and what it refuses."""
+
+import csv
+import json
+
+import pytest
+import torch
+
+from interpretable_sgd.analysis import Compared, study
+from tests.analysis.known_truth import COLOURS, IMAGES, TRUTH, images, known_study, network
+
+
+@pytest.fixture(scope="module")
+def found():
+    return known_study(
+        compared=[Compared("dense", 3.0, 0.5, seeds=2, error=0.1)],
+        training={"loss": ([1, 2, 3], [3.0, 2.0, 1.0])},
+        config={"data": "squares"},
+        seed=3,
+    )
+
+
+def value(found, name):
+    return found.figures[name].value
+
+
+def test_units_are_the_concepts(found):
+    assert [unit.label for unit in found.units] == list(COLOURS)
+    assert [unit.iou for unit in found.units] == [1.0] * 3
+    assert all(unit.is_trusted and unit.p_value == 0.05 for unit in found.units)
+    assert value(found, "unique_detectors") == 3
+    assert value(found, "unlabelled_mass") == value(found, "unlabelled_mass_null") == 0
+
+
+def test_classes_are_made_of_what_they_are_made_of(found):
+    assert [value(found, f"concept_{name}") for name in ("precision", "recall", "f1")] == [1, 1, 1]
+    assert value(found, "weights_per_class") == 2 and value(found, "sparsity") == pytest.approx(
+        1 / 3
+    )
+    for card, row in zip(found.classes, TRUTH, strict=True):
+        assert {use.unit for use in card.uses} == set(row.nonzero().flatten().tolist())
+        assert (card.weights, card.labels, card.rest, card.bias) == (2, 2, 0, 0)
+    assert found.classes[0].formula.startswith("red green = 1.00 ")
+
+
+def test_two_units_leave_nothing_over(found):
+    assert value(found, "residual_at_5") == pytest.approx(0, abs=1e-6)
+    assert value(found, "outside_5") == pytest.approx(0, abs=1e-6)
+    rows = found.tables["residuals"].where(denominator="faithful", prediction="right")
+    assert rows.column("median")[:2] == pytest.approx([0.5, 0], abs=1e-6)
+    reach = found.tables["reach"].where(level=0.95, prediction="right")
+    assert dict(zip(reach.column("units"), reach.column("share of images"), strict=True))["2"] == 1
+
+
+def test_right_and_wrong_are_told_apart(found):
+    assert value(found, "accuracy") == pytest.approx(1 - 6 / IMAGES)
+    residuals = found.tables["residuals"]
+    assert set(residuals.where(prediction="wrong").column("images")) == {6}
+    assert set(residuals.where(prediction="right").column("images")) == {IMAGES - 6}
+    assert [image.is_right for image in found.explanations] == [True] * 3 + [False] * 3
+    assert found.contrasts[0].confused and len(found.contrasts[0].shared) == 1
+
+
+def test_explanations_add_up_to_the_logits_of_the_pass(found):
+    for image in found.explanations:
+        logits = found.decisions.logits[image.index]
+        for verdict, logit in zip(image.verdicts, logits, strict=True):
+            parts = sum(reason.contribution for reason in verdict.reasons)
+            assert parts + verdict.rest + verdict.bias == pytest.approx(float(logit), abs=1e-7)
+            assert verdict.logit == pytest.approx(float(logit), abs=1e-7)
+
+
+def test_removing_a_class_s_two_units_loses_it(found):
+    ablation = found.tables["ablation"]
+    keep, remove = (
+        dict(zip(rows.column("count"), rows.column("logit"), strict=True))
+        for rows in (ablation.where(change="keep"), ablation.where(change="remove"))
+    )
+    assert keep[2] == remove[0] > 0 == keep[0] == remove[2]
+    assert value(found, "ablation_agreement") == 1
+
+
+def test_exemplars_are_the_brightest_images(found):
+    pixels, _, _ = images()
+    for unit, exemplars in found.exemplars.items():
+        assert len(exemplars) == 4
+        for exemplar in exemplars:
+            assert exemplar.peak == float(pixels[exemplar.index, unit].max())
+
+
+def test_stability_is_that_of_a_shift_that_changes_nothing(found):
+    rows = dict(found.tables["stability"].rows)
+    assert rows["images"] == IMAGES
+    assert rows["same class"] == rows["overlap of units"] == rows["identical units"] == 1
+
+
+def test_json_and_csv_hold_every_table_with_its_source(found, tmp_path):
+    content = json.loads(found.to_json(tmp_path / "numbers.json"))
+    assert json.loads((tmp_path / "numbers.json").read_text()) == content
+    assert set(content["tables"]) == set(found.tables)
+    source = content["provenance"]
+    assert source["seed"] == 3 and source["config"]["data"] == "squares"
+    assert source["versions"]["torch"] == torch.__version__ and len(source["data_hash"]) == 64
+    paths = found.to_csv(tmp_path / "csv")
+    assert {path.stem for path in paths} == set(found.tables)
+    for path in paths:
+        lines = path.read_text().splitlines()
+        said = [line for line in lines if line.startswith("#")]
+        assert any(source["data_hash"] in line for line in said)
+        table = found.tables[path.stem]
+        rows = list(csv.reader(lines[len(said) :]))
+        assert tuple(rows[0]) == table.columns and len(rows) == 1 + len(table.rows)
+
+
+def test_the_hash_is_of_the_data_and_not_of_its_batches():
+    pixels, labels, _ = images()
+    hashes = [
+        study(network(), list(zip(x.split(size), y.split(size), strict=True))).provenance[
+            "data_hash"
+        ]
+        for x, y, size in ((pixels, labels, 25), (pixels, labels, 60), (pixels * 0.9, labels, 25))
+    ]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_the_model_is_left_as_it_was():
+    model = network().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    pixels, labels, _ = images()
+    study(model, [(pixels, labels)])
+    assert model.training and all(not module._forward_hooks for module in model.modules())
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_a_head_that_reads_no_maps_has_no_pictures():
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 24 * 24, 3))
+    pixels, labels, _ = images()
+    found = study(model, [(pixels, labels)], top=2)
+    assert found.layer is None and found.exemplars == {}
+    assert all(
+        r.map is None for image in found.explanations for v in image.verdicts for r in v.reasons
+    )
+
+
+def test_passes_that_were_cut_off_go_on(tmp_path):
+    """What was decided and dissected is not run again."""
+    calls = []
+
+    class Counted(torch.nn.Sequential):
+        def forward(self, images):
+            calls.append(len(images))
+            return super().forward(images)
+
+    def run():
+        calls.clear()
+        return known_study(model=Counted(*network()), checkpoint=tmp_path), len(calls)
+
+    (first, all_passes), (second, rest) = run(), run()
+    assert {path.name for path in tmp_path.iterdir()} == {"decisions.pt", "dissection.pt"}
+    # 3 batches of deciding, and one batch in each pass of dissecting
+    assert all_passes - rest == 5
+    for name in ("units", "classes", "residuals"):
+        assert second.tables[name] == first.tables[name]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"class_names": ["a"]}, "class_names must be 3 names, got 1"),
+        ({"truth": TRUTH}, "truth needs concepts"),
+        ({"top": 0}, "top must be at least 1, got 0"),
+        ({"layer": "9"}, "layer must be a module of the model or its dotted name, got '9'"),
+    ],
+)
+def test_bad_arguments(options, message):
+    pixels, labels, _ = images()
+    with pytest.raises(ValueError, match=message):
+        study(network(), [(pixels, labels)], **options)
+
+
+def test_truth_of_another_shape():
+    with pytest.raises(ValueError, match=r"truth must have the shape \(3, 3\), got \(2, 3\)"):
+        known_study(truth=TRUTH[:2])
+
+
+def test_concepts_need_maps():
+    from interpretable_sgd.analysis.concepts import ConceptArrays
+
+    pixels, labels, masks = images()
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 24 * 24, 3))
+    concepts = ConceptArrays.of_masks(pixels, masks, names=COLOURS)
+    with pytest.raises(ValueError, match="layer must be named: no layer has a map for each unit"):
+        study(model, [(pixels, labels)], concepts=concepts)
+
+
+def test_a_loader_of_another_order_each_time_is_refused():
+    class Shuffled:
+        turn = 0
+
+        def __iter__(self):
+            self.turn += 1
+            pixels, labels, _ = images()
+            yield pixels.roll(self.turn, 0), labels
+
+    with pytest.raises(ValueError, match="same images in the same order in each pass"):
+        study(network(), Shuffled())

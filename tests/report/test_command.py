@@ -1,0 +1,217 @@
+"""The command, from a checkpoint and folders to a page: what it writes, resumes, and refuses."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+from torchvision.models import resnet18
+
+from interpretable_sgd import __main__ as console
+from interpretable_sgd.report import command
+from tests.analysis.known_truth import COLOURS, images, network
+
+CATEGORIES = ("color", "object", "part", "material", "scene", "texture")
+
+
+def write_rows(path, rows):
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def colour_network() -> nn.Module:
+    return network()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Images by class, a Broden folder of the same, and weights, as files."""
+    root = tmp_path_factory.mktemp("command")
+    pixels, labels, masks = images()
+    broden = root / "broden" / "images"
+    broden.mkdir(parents=True)
+    index = []
+    for n, (image, label) in enumerate(zip(pixels, labels.tolist(), strict=True)):
+        folder = root / "images" / f"class {label}"
+        folder.mkdir(parents=True, exist_ok=True)
+        picture = Image.fromarray((image.permute(1, 2, 0).numpy() * 255).astype(np.uint8))
+        picture.save(folder / f"{n}.png")
+        picture.save(broden / f"{n}.png")
+        numbers = np.zeros((24, 24, 3), dtype=np.uint8)
+        numbers[..., 0] = (masks[n] * torch.arange(1, 4)[:, None, None]).sum(0).numpy()
+        Image.fromarray(numbers).save(broden / f"{n}_object.png")
+        row = dict.fromkeys(CATEGORIES, "") | {"object": f"{n}_object.png"}
+        index.append(
+            {"image": f"{n}.png", "split": "val", "ih": 24, "iw": 24, "sh": 24, "sw": 24} | row
+        )
+    (root / "images" / "class 0" / "broken.png").write_bytes(b"")
+    write_rows(broden.parent / "index.csv", index)
+    numbered = [{"number": k, "name": name} for k, name in enumerate(COLOURS, 1)]
+    label = {"category": "object(9)", "frequency": 9, "coverage": 0.1, "syns": ""}
+    write_rows(broden.parent / "label.csv", [row | label for row in numbered])
+    category = {"first": 1, "last": 3, "count": 3, "frequency": 9}
+    write_rows(broden.parent / "category.csv", [{"name": name} | category for name in CATEGORIES])
+    for name in CATEGORIES:
+        rows = [{"code": 0, **row, "frequency": 9, "coverage": 0.1} for row in numbered]
+        write_rows(broden.parent / f"c_{name}.csv", rows)
+    save_file(resnet18(num_classes=3).state_dict(), root / "w.safetensors")
+    return root
+
+
+def arguments(place, out, model=f"{__name__}:colour_network"):
+    return [
+        *("--model", model, "--images", str(place / "images"), "--out", str(out)),
+        *("--size", "24", "--mean", "0", "0", "0", "--std", "1", "1", "1", "--device", "cpu"),
+    ]
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[colour_network.__module__])
+
+
+def test_the_command_of_the_readme(place, tmp_path, monkeypatch, capsys):
+    """As written there, but for sizes that a test can wait for."""
+    monkeypatch.chdir(tmp_path)
+    words = [
+        *("report", "--model", "torchvision:resnet18", "--weights", str(place / "w.safetensors")),
+        *("--images", str(place / "images"), "--concepts", str(place / "broden")),
+        *("--out", "report.html", "--size", "48", "--permutations", "0", "--limit", "9"),
+    ]
+    assert console.main(words) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    assert "wrote report.html" in capsys.readouterr().err
+
+
+def test_numbers_of_a_known_network(place, tmp_path):
+    """From files: units are the colours, classes are made of two, the broken file is named."""
+    out = tmp_path / "new" / "page.html"
+    words = [
+        *arguments(place, out),
+        *("--concepts", str(place / "broden"), "--permutations", "19"),
+        *("--json", str(tmp_path / "n.json"), "--csv", str(tmp_path / "csv"), "--name", "colours"),
+    ]
+    assert command.main(words) == 0
+    content = json.loads((tmp_path / "n.json").read_text())
+    figures = {name: figure["value"] for name, figure in content["figures"].items()}
+    assert figures["images"] == 60 and figures["accuracy"] == 1
+    assert figures["mean_iou"] == 1 and figures["unique_detectors"] == 3
+    assert figures["weights_per_class"] == 2
+    units = content["tables"]["units"]
+    assert [row[units["columns"].index("label")] for row in units["rows"]] == list(COLOURS)
+    ((path, reason),) = content["skipped"]
+    assert path.endswith("broken.png") and reason
+    assert content["provenance"]["config"]["permutations"] == 19
+    assert len(list((tmp_path / "csv").glob("*.csv"))) == len(content["tables"])
+    assert "broken.png" in out.read_text() and "class 0" in out.read_text()
+
+
+def test_masks_and_a_label_table_are_concepts_too(place, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "masks").mkdir()
+    for n in range(20):
+        source = place / "broden" / "images"
+        Image.open(source / f"{n}.png").save(tmp_path / "pictures" / f"{n}.png")
+        Image.open(source / f"{n}_object.png").getchannel(0).save(tmp_path / "masks" / f"{n}.png")
+    write_rows(
+        tmp_path / "labels.csv", [{"number": k, "name": name} for k, name in enumerate(COLOURS, 1)]
+    )
+    words = [
+        *arguments(place, tmp_path / "page.html"),
+        *("--concepts", str(tmp_path / "pictures"), "--masks", str(tmp_path / "masks")),
+        *("--labels", str(tmp_path / "labels.csv"), "--permutations", "0"),
+        *("--json", str(tmp_path / "n.json")),
+    ]
+    assert command.main(words) == 0
+    figures = json.loads((tmp_path / "n.json").read_text())["figures"]
+    assert figures["mean_iou"]["value"] == 1
+
+
+def test_a_routed_head_and_another_report_beside_it(place, tmp_path):
+    other = {"model": "other", "figures": {}}
+    for name, value in (("weights_per_class", 3.0), ("accuracy", 0.5)):
+        other["figures"][name] = {"value": value}
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    words = [
+        *arguments(place, tmp_path / "page.html"),
+        *("--route", "1", "--compare", str(tmp_path / "other.json"), "--limit", "12"),
+    ]
+    assert command.main(words) == 0
+    text = (tmp_path / "page.html").read_text()
+    assert "routed linear" in text and "other" in text
+
+
+def test_a_stopped_run_goes_on(place, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "page.html"
+    real = command.write
+
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "write", stopped)
+    assert command.main(arguments(place, out)) == 130
+    assert "repeat the command to go on" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [".page.html.work"]
+    monkeypatch.setattr(command, "write", real)
+    assert command.main(arguments(place, out)) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--size", "0"], "--size must be at least 1, got 0"),
+        (["--limit", "0"], "--limit must be at least 1, got 0"),
+        (["--workers", "-1"], "--workers must be at least 0, got -1"),
+        (["--mean", "1", "2"], "--mean must be 1 or 3 numbers, got 2"),
+        (["--masks", "m"], "--masks and --labels must be given together, with --concepts"),
+        (["--device", "toaster"], "--device must be one that torch sees, got toaster"),
+    ],
+)
+def test_bad_arguments(place, tmp_path, words, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        command.main([*arguments(place, tmp_path / "page.html"), *words])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--model", "resnet18"], "model must be torchvision:NAME or MODULE:CALLABLE"),
+        (["--images", "absent"], "images must be a folder, and absent is none"),
+        (["--weights", "absent.pt"], "weights must be a file, and absent.pt is none"),
+        (["--concepts", "absent"], "must exist: it is a table of the concept data"),
+        (["--layer", "nine"], "layer must be a module of the model or its dotted name, got 'nine'"),
+        (["--compare", __file__], "compare must be the JSON of a report"),
+    ],
+)
+def test_errors_are_a_line(place, tmp_path, words, message, capsys):
+    assert command.main([*arguments(place, tmp_path / "page.html"), *words]) == 1
+    said = capsys.readouterr().err
+    assert message in said and "Traceback" not in said
+    assert not (tmp_path / "page.html").exists()
+
+
+@pytest.mark.parametrize("words", [[], ["write"]])
+def test_unknown_commands_are_told_the_known_one(words, capsys):
+    with pytest.raises(SystemExit):
+        console.main(words)
+    assert "command must be one of: report; got" in capsys.readouterr().err
+
+
+def test_a_missing_extra_is_named(capsys, monkeypatch):
+    def absent(path):
+        raise ModuleNotFoundError("No module named 'jinja2'", name="jinja2")
+
+    monkeypatch.setattr(console.importlib, "import_module", absent)
+    assert console.main(["report"]) == 1
+    assert "pip install 'interpretable-sgd[report]' installs it" in capsys.readouterr().err
