@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils.hooks import RemovableHandle
 
 from interpretable_sgd.activations import (
+    REPLICAS,
     Announce,
     Tap,
     attach,
@@ -34,6 +35,15 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return inner
 
 
+def _borrows(model: nn.Module) -> bool:
+    """Whether tensors that are no parameters are in the place of parameters.
+
+    As in `torch.func.functional_call`.
+    """
+    held = (p for module in model.modules() for p in module._parameters.values() if p is not None)
+    return not all(isinstance(parameter, nn.Parameter) for parameter in held)
+
+
 class Taps:
     """All taps of one optimizer, and the hooks that find where to put them.
 
@@ -49,6 +59,7 @@ class Taps:
     Attributes:
         last_foreign_call: when a Linear layer last ran that owns a parameter but cannot be tapped,
             in the order of all calls; 0 for never.
+        bypassed: whether a module ran with other tensors in place of its parameters.
     """
 
     def __init__(
@@ -59,6 +70,7 @@ class Taps:
     ) -> None:
         self._choose, self._announce, self._owns = choose, announce, owns
         self.last_foreign_call = 0
+        self.bypassed = False
         self._layers: weakref.WeakKeyDictionary[Layer, Tap] = weakref.WeakKeyDictionary()
         self._seen: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._taps: dict[Tensor, Tap] = {}
@@ -94,7 +106,7 @@ class Taps:
                 self._taps[layer.weight] = tap
             self._layers[layer] = self._taps[layer.weight]
             attach(layer, self._taps[layer.weight])
-        if not any(is_lazy(parameter) for parameter in model.parameters()):
+        if not any(is_lazy(parameter) for parameter in model.parameters()) and not _borrows(model):
             self._seen.update(model.modules())
 
     def _unique(self, name: str) -> str:
@@ -163,12 +175,19 @@ class Taps:
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _before(self, module: nn.Module, args: Any) -> None:
         if module not in self._seen:
+            self._refuse_threads(module)
+            self.bypassed |= torch.is_grad_enabled() and _borrows(module)
             self.visit(module)
             if module in self._layers:
                 self._late = module
         if is_foreign(module) and torch.is_grad_enabled():
             ours = any(self._owns(parameter) for parameter in module.parameters())
             self.last_foreign_call = tick() if ours else self.last_foreign_call
+
+    def _refuse_threads(self, module: nn.Module) -> None:
+        if isinstance(module, DataParallel) and len(module.device_ids) > 1:
+            if any(self._owns(parameter) for parameter in module.parameters()):
+                raise RuntimeError(REPLICAS)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _after(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:

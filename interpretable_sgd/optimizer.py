@@ -15,6 +15,7 @@ from interpretable_sgd.masks import bias_ratio
 from interpretable_sgd.narrowing import soft_threshold
 from interpretable_sgd.routes import Routes
 from interpretable_sgd.selection import Layers, Selection
+from interpretable_sgd.sharding import whole
 from interpretable_sgd.units import RoutedUnits
 
 
@@ -350,7 +351,7 @@ class InterpretableSGD(SGD):
             units[self._routes.name(parameter)] = RoutedUnits(
                 probabilities=pi,
                 selected=state["selected"] / max(1, state["routed_steps"]),
-                support=parameter.detach().flatten(1).abs() >= threshold,
+                support=whole(parameter.detach()).flatten(1).abs() >= threshold,
                 block_size=rule.block_size,
             )
         return units

@@ -17,11 +17,21 @@ from interpretable_sgd.lipschitz import SCORES
 from interpretable_sgd.masks import masked_gradient, statistic
 from interpretable_sgd.sampling import fold
 from interpretable_sgd.selection import Selection
+from interpretable_sgd.sharding import is_sharded
 
 CE3 = (
     "masks per sample do not descend the loss: on a separable two-class problem this algorithm "
     "ends at 0 % accuracy with a growing loss (counterexample CE3 in docs/method.md); watch "
     "bias_ratio(), or use mask='shared'"
+)
+BORROWED = (
+    "a model ran with other tensors in place of the optimizer's parameters, as by "
+    "torch.func.functional_call, so its activations tell nothing of them; nothing was updated. Call "
+    "the module itself, or pass layers='none'"
+)
+PARALLEL = (
+    "layers must not choose weights that are split within a layer (tensor parallelism), got {}, "
+    "whose weight runs as a DTensor; fully_shard is supported"
 )
 
 
@@ -139,6 +149,8 @@ class Routes:
 
     def _found(self, parameter: Tensor, layer: Layer) -> None:
         """A layer runs for the first time."""
+        if is_sharded(layer.weight):
+            raise TypeError(PARALLEL.format(layer))
         group = self.group(parameter)
         perhaps_head = group["routed"] is None and group["layers"] == "head"
         # A convolution is the head only if no Linear layer runs, which the first step knows.
@@ -157,7 +169,8 @@ class Routes:
             # Processes must agree on the shape, whatever sign their first inputs had.
             signed = tap.signed or (dist.is_available() and dist.is_initialized())
             depth = 5 if per_sample else 2 if score.gated and signed else 1
-            state.update(updates.blank((depth, *parameter.flatten(1).shape), parameter))
+            fan_in = parameter.shape[1:].numel()
+            state.update(updates.blank((depth, len(parameter), fan_in), parameter))
         moments = state["moments"]
         if per_sample:
             self._warn(CE3)
@@ -202,6 +215,9 @@ class Routes:
     def check(self) -> None:
         """Raise before anything is updated if a routed gradient cannot be masked."""
         for parameter in self.routed():
+            tap = self._taps[parameter] if parameter in self._taps else None
+            if parameter.grad is not None and tap and tap.bypassed and tap.waiting is None:
+                raise RuntimeError(f"layer {self.name(parameter)}: {BORROWED}")
             if parameter.grad is not None and parameter.grad.is_sparse:
                 raise RuntimeError(
                     "a routed layer needs a dense gradient, got a sparse one for "
@@ -213,11 +229,13 @@ class Routes:
     ) -> None:
         """Turn a group's choice of layers into positions of parameters."""
         parameters, chosen = group["params"], group["layers"]
+        tapped = [p for p in parameters if p in self._taps]
         if group["routed"] is not None:
             self._require([parameters[position] for position in group["routed"]], group)
             return
         if chosen == "head":
             if head is None:
+                self._refuse_borrowed()
                 self._warn(
                     "no head to route: the last Linear layer has a forward of its own, or no "
                     "Linear or convolution layer that owns a parameter has run forward. Every "
@@ -229,13 +247,14 @@ class Routes:
             if routed and "moments" not in self._state.get(head, ()):
                 self._connect(head, self._taps.layers(head)[0])
         elif chosen in options.KEYWORDS:
-            tapped = [p for p in parameters if p in self._taps]
+            if chosen == "all" and not tapped:
+                self._refuse_borrowed()
             routed = [p for p in tapped if self._taps[p].last_call]
             unseen = [self.name(p) for p in tapped if p not in set(routed) and p.grad is not None]
             if unseen:
                 self._warn(f"used without their layer's forward, so trained unmasked: {unseen}")
         else:
-            routed = [p for p in parameters if p in self._taps]
+            routed = tapped
             if not self._found_by(selection):
                 self._refuse(group, [])
             self._require(routed, group)
@@ -249,6 +268,10 @@ class Routes:
             for parameter in group["params"]
             if own is selection and parameter in self._taps
         ]
+
+    def _refuse_borrowed(self) -> None:
+        if self._taps.bypassed:
+            raise RuntimeError(BORROWED)
 
     def _require(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         unseen = [p for p in parameters if p not in self._taps or not self._taps[p].last_call]

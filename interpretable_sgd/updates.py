@@ -21,6 +21,7 @@ from interpretable_sgd.masks import Rule, constants
 from interpretable_sgd.narrowing import narrowed, progress
 from interpretable_sgd.options import HORIZON
 from interpretable_sgd.probabilities import fill
+from interpretable_sgd.sharding import spread, whole
 
 KEYS = ("moments", "selected", "routed_steps", "peak_lr")
 State = dict[str, Any]
@@ -87,7 +88,9 @@ def remember(state: State, statistic: Tensor, group: Group) -> None:
 
 def shared_probabilities(weight: Tensor, state: State, rule: Rule) -> tuple[Tensor, Tensor]:
     """Responsibility (before the floor) and probability of every connection, (O, M)."""
-    G = constants(rule.lipschitz, weight.detach().flatten(1).to(state["moments"]), state["moments"])
+    moments = state["moments"]
+    W = whole(weight.detach()).flatten(1).to(moments)
+    G = constants(rule.lipschitz, W, moments)
     responsibility = rule.responsibility(G)
     if rule.probabilities == "waterfill":
         responsibility = fill(responsibility, G, rule.block_size)
@@ -108,11 +111,11 @@ def shared(weight: Tensor, gradient: Tensor, state: State, group: Group, key: in
     q = now.select(pi, key)
     state["selected"] += q
     scale = torch.where(q, 1 / pi, 0) if now.unbiased else q
-    direction = scale.to(gradient).view_as(weight) * decayed(weight, gradient, group)
+    direction = spread(scale, gradient) * decayed(weight, gradient, group)
     if not group["shrink"]:
         return Update(direction, None)
     amount = shrink_amount(state, group) * (1 - responsibility)
-    return Update(direction, amount.to(weight).view_as(weight))
+    return Update(direction, spread(amount, weight))
 
 
 def per_sample(
@@ -130,7 +133,7 @@ def per_sample(
     state["selected"] += share
     if group["correction"] == "unbiased":
         return Update(decayed(weight, gradient, group), None)
-    decay = group["weight_decay"] * share.to(weight).view_as(weight) * weight
+    decay = group["weight_decay"] * spread(share, weight) * weight
     return Update((-gradient if group["maximize"] else gradient) + decay, None)
 
 
