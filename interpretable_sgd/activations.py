@@ -22,15 +22,11 @@ from torch.autograd import forward_ad
 from torch.nn.parameter import is_lazy
 
 from interpretable_sgd.gradients import Layer
+from interpretable_sgd.refusals import REPLICAS
 from interpretable_sgd.sharding import stands_for
 
 _FORWARDS = [plain.forward for plain in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)]
 _clock = itertools.count(1)
-
-REPLICAS = (
-    "torch.nn.DataParallel trains copies of the layers in threads, and InterpretableSGD does not see "
-    "what runs through them; use DistributedDataParallel"
-)
 
 Announce = Callable[[Tensor, Layer], None]
 Reduce = Callable[[Layer, Tensor, Tensor, Tensor], tuple[Tensor | None, Tensor | None]]

@@ -14,7 +14,6 @@ from torch.nn.parameter import is_lazy
 from torch.utils.hooks import RemovableHandle
 
 from interpretable_sgd.activations import (
-    REPLICAS,
     Announce,
     Tap,
     attach,
@@ -25,6 +24,7 @@ from interpretable_sgd.activations import (
     tick,
 )
 from interpretable_sgd.gradients import Layer
+from interpretable_sgd.refusals import REPLICAS
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -79,6 +79,10 @@ class Taps:
 
     def __getitem__(self, parameter: Tensor) -> Tap:
         return self._taps[parameter]
+
+    def get(self, parameter: Tensor) -> Tap | None:
+        """The tap of a parameter, if its layers have been found."""
+        return self._taps.get(parameter)
 
     def __contains__(self, parameter: Tensor) -> bool:
         return parameter in self._taps
@@ -185,9 +189,9 @@ class Taps:
             self.last_foreign_call = tick() if ours else self.last_foreign_call
 
     def _refuse_threads(self, module: nn.Module) -> None:
-        if isinstance(module, DataParallel) and len(module.device_ids) > 1:
-            if any(self._owns(parameter) for parameter in module.parameters()):
-                raise RuntimeError(REPLICAS)
+        threaded = isinstance(module, DataParallel) and len(module.device_ids) > 1
+        if threaded and any(self._owns(parameter) for parameter in module.parameters()):
+            raise RuntimeError(REPLICAS)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _after(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:

@@ -13,6 +13,7 @@ from interpretable_sgd import options, updates
 from interpretable_sgd.guarantees import Guarantee, combined
 from interpretable_sgd.masks import bias_ratio
 from interpretable_sgd.narrowing import soft_threshold
+from interpretable_sgd.refusals import CAPTURED
 from interpretable_sgd.routes import Routes
 from interpretable_sgd.selection import Layers, Selection
 from interpretable_sgd.sharding import whole
@@ -74,6 +75,8 @@ class InterpretableSGD(SGD):
             good choice, 0 starts narrow. Default 250 where shrink has a default, else 0. A
             `BlockSizeScheduler` replaces it.
         memory: beta in [0, 1), share of the past in the running mean of the constants.
+        nonfinite: "allow" gradients that are NaN or infinite to reach the weights, as torch.optim.SGD
+            does, though never the running mean; or "raise", which waits for the device.
         seed: of the masks; the same seed gives the same masks on every process and after a resume.
         model: attach to this model's layers now, before its first forward pass.
 
@@ -118,6 +121,7 @@ class InterpretableSGD(SGD):
         shrink: float | None = None,
         horizon: int | None = None,
         memory: float = 0.9,
+        nonfinite: str = "allow",
         seed: int = 0,
         model: nn.Module | None = None,
         maximize: bool = False,
@@ -140,6 +144,7 @@ class InterpretableSGD(SGD):
             "horizon": horizon,
             "narrowing": None,
             "memory": memory,
+            "nonfinite": nonfinite,
             "seed": seed,
         }
         options.completed(self._routing)
@@ -196,6 +201,8 @@ class InterpretableSGD(SGD):
         """Make all layers plain and remove all hooks; further steps are torch.optim.SGD's."""
         self._routes.close()
 
+    # Steps, seeds and options are Python numbers here, which a compiled step would hold fixed.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     @_use_grad_for_differentiable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update; reads `.grad` and never writes it.
@@ -205,12 +212,16 @@ class InterpretableSGD(SGD):
 
         Raises:
             RuntimeError: a parameter routed by name, module or predicate has a gradient, but no
-                layer that owns it ran forward; or its gradient is sparse. Nothing is updated then.
+                layer that owns it ran forward, or it ran with another weight, as in
+                `torch.func.functional_call`; or its gradient is sparse. Nothing is updated then.
+            FloatingPointError: a gradient or a statistic is not finite, and nonfinite="raise".
         """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
+            raise RuntimeError(CAPTURED)
         self._routes.settle()
         self._routes.check()
         for group in self.param_groups:
@@ -239,6 +250,7 @@ class InterpretableSGD(SGD):
             return None
         state, key = self.state[parameter], self._routes.key(parameter)
         observed = self._routes.observed(parameter)
+        updates.follow(state, parameter.device)
         state["peak_lr"] = max(state["peak_lr"], float(group["lr"]))
         if group["mask"] != "shared":
             updates.remember(state, observed, group)
@@ -285,7 +297,11 @@ class InterpretableSGD(SGD):
         super().zero_grad(set_to_none)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state, and continue from it bit for bit; also one of torch.optim.SGD."""
+        """Load a state, and continue from it bit for bit; also one of torch.optim.SGD.
+
+        Warns:
+            UserWarning: the state routes layers, but has lost their statistics.
+        """
         final: list[dict[str, Any]] = []
 
         def keep(optimizer: torch.optim.Optimizer, state_dict: dict[str, Any]) -> None:
@@ -306,6 +322,7 @@ class InterpretableSGD(SGD):
             dtype = torch.promote_types(parameter.dtype, torch.float32)
             for key in {"moments", "selected"} & saved.keys():
                 self.state[parameter][key] = saved[key].to(parameter.device, dtype, copy=True)
+        self._routes.warn_of_lost()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         copied = "_routes" not in self.__dict__

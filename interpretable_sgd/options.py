@@ -9,6 +9,7 @@ MASKS = ("shared", "shared-current", "per-sample")
 DRAWS = ("independent", "systematic", "unit")
 CORRECTIONS = ("none", "unbiased")
 PROBABILITIES = ("waterfill", "paper")
+NONFINITE = ("allow", "raise")
 KEYWORDS = ("head", "all", "none")
 KEYS = (
     "block_size",
@@ -24,6 +25,7 @@ KEYS = (
     "horizon",
     "narrowing",
     "memory",
+    "nonfinite",
     "seed",
 )
 SPARSITY, FLOOR, SHRINK, HORIZON = 0.5, 0.05, 30.0, 250
@@ -60,6 +62,7 @@ def _check_names(group: dict[str, Any]) -> None:
         "draw": DRAWS,
         "correction": CORRECTIONS,
         "probabilities": PROBABILITIES,
+        "nonfinite": NONFINITE,
     }
     for key, allowed in names.items():
         if group[key] not in allowed:

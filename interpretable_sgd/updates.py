@@ -51,6 +51,12 @@ def blank(shape: Sequence[int], like: Tensor) -> State:
     }
 
 
+def follow(state: State, device: torch.device) -> None:
+    """Bring the statistics to where the parameter is now."""
+    for key in ("moments", "selected"):
+        state[key] = state[key].to(device)
+
+
 def narrowness(state: State, group: Group) -> float:
     """Progress of the narrowing block at the next step, from a scheduler if there is one."""
     if group["narrowing"] is not None:

@@ -20,7 +20,7 @@ ROOMS = {
     # Room: what is in it, and the rooms it may import beside itself. `ops` stands for `ops.*` too.
     "functions": (
         "probabilities sampling lipschitz gradients masks narrowing batches selection units "
-        "options guarantees activations discovery sharding",
+        "options guarantees activations discovery sharding refusals",
         "",
     ),
     "optimizer": ("updates routes optimizer scheduler", "functions"),

@@ -31,6 +31,7 @@ BAD = [
     ({"horizon": 2.5}, r"horizon must be an integer of at least 0 steps, got 2\.5"),
     ({"memory": 1.0}, r"memory must be in \[0, 1\), got 1\.0"),
     ({"memory": -0.5}, r"memory must be in \[0, 1\), got -0\.5"),
+    ({"nonfinite": "skip"}, "nonfinite must be one of allow, raise, got 'skip'"),
     ({"seed": 0.5}, r"seed must be an integer, got 0\.5"),
     ({"lipschitz": "hessian"}, f"lipschitz must be one of {SCORES}, got 'hessian'"),
     ({"mask": "batch"}, "mask must be one of shared, shared-current, per-sample, got 'batch'"),
@@ -109,6 +110,7 @@ ACCEPTED = [
     {"floor": 0.0},
     {"floor": 0.999},
     {"memory": 0.0},
+    {"nonfinite": "raise"},
     {"seed": -(2**70)},
     {"horizon": 0, "shrink": 0},
     UNBIASED,
@@ -185,6 +187,7 @@ def test_completing_twice_changes_nothing() -> None:
         "correction": "none",
         "probabilities": "waterfill",
         "memory": 0.9,
+        "nonfinite": "allow",
         "seed": 0,
     }
     once = completed(group)
