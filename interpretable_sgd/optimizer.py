@@ -5,12 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim.optimizer import ParamsT, _use_grad_for_differentiable
 from torch.optim.sgd import SGD, sgd
 
 from interpretable_sgd import options, updates
 from interpretable_sgd.guarantees import Guarantee, combined
+from interpretable_sgd.joining import Shadow
 from interpretable_sgd.masks import bias_ratio
 from interpretable_sgd.narrowing import soft_threshold
 from interpretable_sgd.refusals import CAPTURED
@@ -18,6 +20,9 @@ from interpretable_sgd.routes import Routes
 from interpretable_sgd.selection import Layers, Selection
 from interpretable_sgd.sharding import whole
 from interpretable_sgd.units import RoutedUnits
+
+if dist.is_available():
+    from torch.distributed.algorithms.join import Join
 
 
 class InterpretableSGD(SGD):
@@ -222,6 +227,8 @@ class InterpretableSGD(SGD):
                 loss = closure()
         if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
             raise RuntimeError(CAPTURED)
+        if hasattr(self, "_join_config"):
+            Join.notify_join_context(self)  # type: ignore[arg-type]
         self._routes.settle()
         self._routes.check()
         for group in self.param_groups:
@@ -290,6 +297,21 @@ class InterpretableSGD(SGD):
         )
         for index, buffer in zip(chosen, momentum, strict=False):
             self.state[params[index]]["momentum_buffer"] = buffer
+
+    def join_hook(self, **_: Any) -> Shadow:
+        """For `torch.distributed.algorithms.join.Join([ddp_model, optimizer])`."""
+        return Shadow(self._routes, self.state)
+
+    @property
+    def join_device(self) -> torch.device:
+        """For `Join`: where the parameters are."""
+        device: torch.device = self.param_groups[0]["params"][0].device
+        return device
+
+    @property
+    def join_process_group(self) -> Any:
+        """For `Join`: all processes."""
+        return dist.group.WORLD
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget gradients, and statistics since the last step: those of a skipped step go here."""

@@ -11,6 +11,15 @@ from torch.nn.modules import module as torch_modules
 from tests.models import CASES, MLP, Batch, Case
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked nightly, unless asked for by name or mark."""
+    if "nightly" in config.option.markexpr or any("::" in arg for arg in config.args):
+        return
+    nightly = [item for item in items if item.get_closest_marker("nightly")]
+    config.hook.pytest_deselected(items=nightly)
+    items[:] = [item for item in items if item not in nightly]
+
+
 def global_hooks() -> int:
     """Forward hooks that are set on all modules of the process."""
     hooks = (torch_modules._global_forward_hooks, torch_modules._global_forward_pre_hooks)

@@ -23,7 +23,7 @@ ROOMS = {
         "options guarantees activations discovery sharding refusals",
         "",
     ),
-    "optimizer": ("updates routes optimizer scheduler", "functions"),
+    "optimizer": ("updates routes joining optimizer scheduler", "functions"),
     "routing": ("routing ops", ""),
     "layers": ("layers em_routing conversion", "routing"),
     "records": ("recorder rates", ""),
