@@ -1,8 +1,11 @@
 """What torch checks of its own optimizers, on InterpretableSGD."""
 
 import copy
+import inspect
 import itertools
 import pickle
+import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -202,9 +205,24 @@ SCHEDULERS: dict[str, Callable[[torch.optim.Optimizer], Any]] = {
     "chained": lambda o: schedulers.ChainedScheduler(
         [schedulers.ConstantLR(o, 0.3, 2), schedulers.MultiplicativeLR(o, lambda _: 0.9)]
     ),
+    "function": lambda o: schedulers.LambdaLR(o, lambda step: 1 / (1 + step)),
+    "milestones": lambda o: schedulers.MultiStepLR(o, [2, 4]),
+    "polynomial": lambda o: schedulers.PolynomialLR(o, 8),
+    "triangle": lambda o: schedulers.CyclicLR(o, 0.1, 0.3, step_size_up=3),
+    "warm restarts": lambda o: schedulers.CosineAnnealingWarmRestarts(o, 4),
 }
 
 
+def test_every_scheduler_of_torch_is_among_them() -> None:
+    made = {*re.findall(r"schedulers\.(\w+)", inspect.getsource(sys.modules[__name__]))}
+    assert set(schedulers.__all__) - {"LRScheduler"} <= made
+
+
+@pytest.mark.row(
+    "Training loop",
+    "every class of `torch.optim.lr_scheduler`",
+    "rates and, at K >= M, weights of `torch.optim.SGD`; the shrink follows the rate",
+)
 @pytest.mark.parametrize("schedule", SCHEDULERS.values(), ids=list(SCHEDULERS))
 def test_schedulers(
     schedule: Callable[[torch.optim.Optimizer], Any], recwarn: pytest.WarningsRecorder
