@@ -5,10 +5,17 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from torch import nn
 from torch.nn.modules import module as torch_modules
 
 from tests.models import CASES, MLP, Batch, Case
+
+# `pytest --hypothesis-profile=nightly` draws more, and others in every run.
+_quiet = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+settings.register_profile("ci", max_examples=500, derandomize=True, **_quiet)
+settings.register_profile("nightly", max_examples=10_000, **_quiet)
+settings.load_profile("ci")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -114,6 +114,11 @@ def both(ranks: Ranks, name: str) -> tuple[Any, Any]:
     return ranks[0][name], ranks[1][name]
 
 
+@pytest.mark.row(
+    "Several processes",
+    "DistributedDataParallel, around the model before or after",
+    "ranks stay bit for bit the same",
+)
 @pytest.mark.parametrize("order", ["first", "last"])
 @pytest.mark.parametrize("name", SHARED)
 def test_ranks_stay_bitwise_equal(ranks: Ranks, name: str, order: str) -> None:
@@ -144,6 +149,11 @@ def test_two_halves_are_one_batch(ranks: Ranks, name: str, order: str) -> None:
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.row(
+    "Several processes",
+    "DistributedDataParallel, masks per sample",
+    "every rank draws its own; `.grad` is their mean",
+)
 @pytest.mark.parametrize("same_data", [True, False])
 def test_per_sample_gradients_are_the_average_of_the_ranks(ranks: Ranks, same_data: bool) -> None:
     left, right = both(ranks, f"per-sample, {same_data}")

@@ -113,7 +113,10 @@ def test_direction(maximize: bool, schedule: int, kernel: dict) -> None:
     assert losses[-1] > losses[0] if maximize else losses[-1] < losses[0]
 
 
-@check("no gradients, or zero gradients", "a step changes nothing where there is neither decay nor `shrink`, which go on without gradients")
+@check(
+    "no gradients, or zero gradients",
+    "a step changes nothing where there is neither decay nor `shrink`, which go on without gradients",
+)
 @inputs
 @kernels
 def test_steps_without_gradients(given: OptimizerInput, kernel: dict) -> None:
