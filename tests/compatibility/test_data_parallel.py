@@ -184,3 +184,12 @@ def test_real_replicas_are_an_error(batches: list[Batch]) -> None:
     with pytest.raises(RuntimeError, match="DataParallel trains copies"):
         nn.DataParallel(model)(batches[0][0].cuda())
     optimizer.detach()
+
+
+def test_a_process_without_any_batch_cannot_stand_in(model: nn.Module) -> None:
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1)
+    hook = optimizer.join_hook()
+    with pytest.raises(RuntimeError, match="must take a step before it runs out of batches"):
+        hook.main_hook()
+    assert optimizer.join_device == model[0].weight.device
+    optimizer.detach()

@@ -197,3 +197,18 @@ def test_a_captured_step_is_an_error() -> None:
         torch.cuda.graph(torch.cuda.CUDAGraph()),
     ):
         optimizer.step()
+
+
+def test_a_step_that_would_be_captured_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, batches: list[Batch]
+) -> None:
+    """As a machine without a GPU can show it."""
+    model = MLP.model()
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1)
+    train(model, optimizer, batches)
+    before = weights(model)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    with pytest.raises(RuntimeError, match=r"step\(\) cannot be captured in a CUDA graph"):
+        optimizer.step()
+    assert same(model.parameters(), before)
