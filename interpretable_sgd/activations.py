@@ -22,6 +22,8 @@ from torch.autograd import forward_ad
 from torch.nn.parameter import is_lazy
 
 from interpretable_sgd.gradients import Layer
+from interpretable_sgd.refusals import REPLICAS
+from interpretable_sgd.sharding import stands_for
 
 _FORWARDS = [plain.forward for plain in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)]
 _clock = itertools.count(1)
@@ -53,12 +55,14 @@ class Tap:
         last_call: when a layer last ran, in the order of all calls; 0 for never, negative for
             recomputations in backward.
         signed: whether its first input had a negative entry.
+        bypassed: whether, since the last `take`, a layer ran with another weight than its parameter.
     """
 
     def __init__(self, parameter: Tensor, name: str, announce: Announce) -> None:
         self.parameter, self.name = parameter, name
         self.last_call = 0
-        self.signed = False
+        self.signed = self.bypassed = False
+        self._captured = False
         self._announce: Announce | None = announce
         self._probe: Tensor | None = None
         self._reduce: Reduce | None = None
@@ -92,12 +96,27 @@ class Tap:
         self._reduce = reduce
         self._replaces_gradient, self._keeps_output = replaces_gradient, keeps_output
 
+    @property
+    def waiting(self) -> Tensor | None:
+        """The statistic since the last `take`."""
+        return None if self._probe is None else self._probe.grad
+
     def take(self) -> Tensor | None:
         """The statistic since the last call, and forget it."""
-        if self._probe is None or self._probe.grad is None:
+        statistic, self.bypassed = self.waiting, False
+        if statistic is None or self._probe is None:
             return None
-        statistic, self._probe.grad = self._probe.grad, None
+        # A CUDA graph writes to the memory it was captured with, anew in every replay.
+        if self._captured:
+            return statistic.clone()
+        self._probe.grad = None
         return statistic
+
+    def bypass(self, layer: Layer) -> None:
+        """The layer runs with a weight that is not the optimizer's."""
+        if getattr(layer, "_is_replica", False):
+            raise RuntimeError(REPLICAS)
+        self.bypassed = True
 
     def forward(self, layer: Layer, plain: Any, input: Tensor) -> Tensor:
         """The layer's own forward, with the probe tied in."""
@@ -105,6 +124,8 @@ class Tap:
             self.note(layer, input)
         if self._probe is None or self._reduce is None:
             return plain.forward(layer, input)
+        if input.is_cuda and torch.cuda.is_current_stream_capturing():
+            self._captured = True
         if self._probe.device != layer.weight.device:
             self._probe = self._probe.detach().to(layer.weight.device).requires_grad_()
         kept = (self._probe, layer, self._reduce, self._keeps_output)
@@ -208,7 +229,12 @@ def detach(layer: Layer) -> None:
 def _tapped(plain: Any) -> Any:
     def forward(self: Layer, input: Tensor) -> Tensor:
         tap = self.__dict__.get("_tap")
-        if tap is None or self.weight is not tap.parameter or not _trains(self.weight):
+        if tap is None or not torch.is_grad_enabled():
+            return plain.forward(self, input)
+        if not stands_for(self.weight, tap.parameter):
+            tap.bypass(self)
+            return plain.forward(self, input)
+        if not _trains(self.weight):
             return plain.forward(self, input)
         return tap.forward(self, plain, input)
 
@@ -227,8 +253,7 @@ def _tapped(plain: Any) -> Any:
 def _trains(weight: Tensor) -> bool:
     """Whether a forward pass is a training step's: transforms and traces are of functions."""
     return (
-        torch.is_grad_enabled()
-        and weight.requires_grad
+        weight.requires_grad
         and torch._C._functorch.maybe_current_level() is None
         and forward_ad._current_level < 0
         and not torch.jit.is_tracing()  # type: ignore[attr-defined]

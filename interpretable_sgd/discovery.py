@@ -24,6 +24,7 @@ from interpretable_sgd.activations import (
     tick,
 )
 from interpretable_sgd.gradients import Layer
+from interpretable_sgd.refusals import REPLICAS
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -32,6 +33,15 @@ def unwrapped(model: nn.Module) -> nn.Module:
     while isinstance(inner, DataParallel | DistributedDataParallel) or hasattr(inner, "_orig_mod"):
         inner = inner._orig_mod if hasattr(inner, "_orig_mod") else inner.module
     return inner
+
+
+def _borrows(model: nn.Module) -> bool:
+    """Whether tensors that are no parameters are in the place of parameters.
+
+    As in `torch.func.functional_call`.
+    """
+    held = (p for module in model.modules() for p in module._parameters.values() if p is not None)
+    return not all(isinstance(parameter, nn.Parameter) for parameter in held)
 
 
 class Taps:
@@ -49,6 +59,7 @@ class Taps:
     Attributes:
         last_foreign_call: when a Linear layer last ran that owns a parameter but cannot be tapped,
             in the order of all calls; 0 for never.
+        bypassed: whether a module ran with other tensors in place of its parameters.
     """
 
     def __init__(
@@ -59,6 +70,7 @@ class Taps:
     ) -> None:
         self._choose, self._announce, self._owns = choose, announce, owns
         self.last_foreign_call = 0
+        self.bypassed = False
         self._layers: weakref.WeakKeyDictionary[Layer, Tap] = weakref.WeakKeyDictionary()
         self._seen: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._taps: dict[Tensor, Tap] = {}
@@ -67,6 +79,10 @@ class Taps:
 
     def __getitem__(self, parameter: Tensor) -> Tap:
         return self._taps[parameter]
+
+    def get(self, parameter: Tensor) -> Tap | None:
+        """The tap of a parameter, if its layers have been found."""
+        return self._taps.get(parameter)
 
     def __contains__(self, parameter: Tensor) -> bool:
         return parameter in self._taps
@@ -94,7 +110,7 @@ class Taps:
                 self._taps[layer.weight] = tap
             self._layers[layer] = self._taps[layer.weight]
             attach(layer, self._taps[layer.weight])
-        if not any(is_lazy(parameter) for parameter in model.parameters()):
+        if not any(is_lazy(parameter) for parameter in model.parameters()) and not _borrows(model):
             self._seen.update(model.modules())
 
     def _unique(self, name: str) -> str:
@@ -163,12 +179,19 @@ class Taps:
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _before(self, module: nn.Module, args: Any) -> None:
         if module not in self._seen:
+            self._refuse_threads(module)
+            self.bypassed |= torch.is_grad_enabled() and _borrows(module)
             self.visit(module)
             if module in self._layers:
                 self._late = module
         if is_foreign(module) and torch.is_grad_enabled():
             ours = any(self._owns(parameter) for parameter in module.parameters())
             self.last_foreign_call = tick() if ours else self.last_foreign_call
+
+    def _refuse_threads(self, module: nn.Module) -> None:
+        threaded = isinstance(module, DataParallel) and len(module.device_ids) > 1
+        if threaded and any(self._owns(parameter) for parameter in module.parameters()):
+            raise RuntimeError(REPLICAS)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _after(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:

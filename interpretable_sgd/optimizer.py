@@ -5,17 +5,24 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim.optimizer import ParamsT, _use_grad_for_differentiable
 from torch.optim.sgd import SGD, sgd
 
 from interpretable_sgd import options, updates
 from interpretable_sgd.guarantees import Guarantee, combined
+from interpretable_sgd.joining import Shadow
 from interpretable_sgd.masks import bias_ratio
 from interpretable_sgd.narrowing import soft_threshold
+from interpretable_sgd.refusals import CAPTURED
 from interpretable_sgd.routes import Routes
 from interpretable_sgd.selection import Layers, Selection
+from interpretable_sgd.sharding import whole
 from interpretable_sgd.units import RoutedUnits
+
+if dist.is_available():
+    from torch.distributed.algorithms.join import Join
 
 
 class InterpretableSGD(SGD):
@@ -77,6 +84,8 @@ class InterpretableSGD(SGD):
         foresight: tau >= 0, steps along the mean gradient at whose end gates are evaluated, so that a
             connection its class comes to need can be selected again. 0: gates as they are.
         memory: beta in [0, 1), share of the past in the running means of constants and gradient.
+        nonfinite: "allow" gradients that are NaN or infinite to reach the weights, as torch.optim.SGD
+            does, though never the running means; or "raise", which waits for the device.
         seed: of the masks; the same seed gives the same masks on every process and after a resume.
         model: attach to this model's layers now, before its first forward pass.
 
@@ -122,6 +131,7 @@ class InterpretableSGD(SGD):
         horizon: int | None = None,
         foresight: float = 10,
         memory: float = 0.9,
+        nonfinite: str = "allow",
         seed: int = 0,
         model: nn.Module | None = None,
         maximize: bool = False,
@@ -145,6 +155,7 @@ class InterpretableSGD(SGD):
             "narrowing": None,
             "foresight": foresight,
             "memory": memory,
+            "nonfinite": nonfinite,
             "seed": seed,
         }
         options.completed(self._routing)
@@ -201,6 +212,8 @@ class InterpretableSGD(SGD):
         """Make all layers plain and remove all hooks; further steps are torch.optim.SGD's."""
         self._routes.close()
 
+    # Steps, seeds and options are Python numbers here, which a compiled step would hold fixed.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     @_use_grad_for_differentiable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update; reads `.grad` and never writes it.
@@ -210,12 +223,18 @@ class InterpretableSGD(SGD):
 
         Raises:
             RuntimeError: a parameter routed by name, module or predicate has a gradient, but no
-                layer that owns it ran forward; or its gradient is sparse. Nothing is updated then.
+                layer that owns it ran forward, or it ran with another weight, as in
+                `torch.func.functional_call`; or its gradient is sparse. Nothing is updated then.
+            FloatingPointError: a gradient or a statistic is not finite, and nonfinite="raise".
         """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
+            raise RuntimeError(CAPTURED)
+        if hasattr(self, "_join_config"):
+            Join.notify_join_context(self)  # type: ignore[arg-type]
         self._routes.settle()
         self._routes.check()
         for group in self.param_groups:
@@ -244,6 +263,7 @@ class InterpretableSGD(SGD):
             return None
         state, key = self.state[parameter], self._routes.key(parameter)
         observed = self._routes.observed(parameter)
+        updates.follow(state, parameter.device)
         state["peak_lr"] = max(state["peak_lr"], float(group["lr"]))
         if group["mask"] != "shared":
             updates.remember(state, observed, gradient, group)
@@ -284,13 +304,32 @@ class InterpretableSGD(SGD):
         for index, buffer in zip(chosen, momentum, strict=False):
             self.state[params[index]]["momentum_buffer"] = buffer
 
+    def join_hook(self, **_: Any) -> Shadow:
+        """For `torch.distributed.algorithms.join.Join([ddp_model, optimizer])`."""
+        return Shadow(self._routes, self.state)
+
+    @property
+    def join_device(self) -> torch.device:
+        """For `Join`: where the parameters are."""
+        device: torch.device = self.param_groups[0]["params"][0].device
+        return device
+
+    @property
+    def join_process_group(self) -> Any:
+        """For `Join`: all processes."""
+        return dist.group.WORLD
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget gradients, and statistics since the last step: those of a skipped step go here."""
         self._routes.forget()
         super().zero_grad(set_to_none)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state, and continue from it bit for bit; also one of torch.optim.SGD."""
+        """Load a state, and continue from it bit for bit; also one of torch.optim.SGD.
+
+        Warns:
+            UserWarning: the state routes layers, but has lost their statistics.
+        """
         final: list[dict[str, Any]] = []
 
         def keep(optimizer: torch.optim.Optimizer, state_dict: dict[str, Any]) -> None:
@@ -309,8 +348,9 @@ class InterpretableSGD(SGD):
             saved = state_dict["state"].get(name, {})
             # torch has cast them to the parameter's dtype.
             dtype = torch.promote_types(parameter.dtype, torch.float32)
-            for key in {"moments", "drift", "selected"} & saved.keys():
+            for key in saved.keys() & set(updates.TENSORS):
                 self.state[parameter][key] = saved[key].to(parameter.device, dtype, copy=True)
+        self._routes.warn_of_lost()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         copied = "_routes" not in self.__dict__
@@ -356,7 +396,7 @@ class InterpretableSGD(SGD):
             units[self._routes.name(parameter)] = RoutedUnits(
                 probabilities=pi,
                 selected=state["selected"] / max(1, state["routed_steps"]),
-                support=parameter.detach().flatten(1).abs() >= threshold,
+                support=whole(parameter.detach()).flatten(1).abs() >= threshold,
                 block_size=rule.block_size,
             )
         return units

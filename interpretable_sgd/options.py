@@ -9,6 +9,7 @@ MASKS = ("shared", "shared-current", "per-sample")
 DRAWS = ("independent", "systematic", "unit")
 CORRECTIONS = ("none", "unbiased")
 PROBABILITIES = ("waterfill", "paper")
+NONFINITE = ("allow", "raise")
 KEYWORDS = ("head", "all", "none")
 KEYS = (
     "block_size",
@@ -25,6 +26,7 @@ KEYS = (
     "narrowing",
     "foresight",
     "memory",
+    "nonfinite",
     "seed",
 )
 FLOOR, SHRINK, HORIZON = 0.05, 30.0, 250
@@ -61,6 +63,7 @@ def _check_names(group: dict[str, Any]) -> None:
         "draw": DRAWS,
         "correction": CORRECTIONS,
         "probabilities": PROBABILITIES,
+        "nonfinite": NONFINITE,
     }
     for key, allowed in names.items():
         if group[key] not in allowed:

@@ -15,14 +15,19 @@ from interpretable_sgd.discovery import Taps
 from interpretable_sgd.gradients import Layer, weight_gradient
 from interpretable_sgd.lipschitz import SCORES
 from interpretable_sgd.masks import masked_gradient, statistic
+from interpretable_sgd.refusals import (
+    BORROWED,
+    CE3,
+    LOST,
+    NO_HEAD,
+    SPLIT,
+    UNSEEN,
+    require_dense,
+    require_finite,
+)
 from interpretable_sgd.sampling import fold
 from interpretable_sgd.selection import Selection
-
-CE3 = (
-    "masks per sample do not descend the loss: on a separable two-class problem this algorithm "
-    "ends at 0 % accuracy with a growing loss (counterexample CE3 in docs/method.md); watch "
-    "bias_ratio(), or use mask='shared'"
-)
+from interpretable_sgd.sharding import is_sharded
 
 
 class Routes:
@@ -139,6 +144,8 @@ class Routes:
 
     def _found(self, parameter: Tensor, layer: Layer) -> None:
         """A layer runs for the first time."""
+        if is_sharded(layer.weight):
+            raise TypeError(SPLIT.format(layer))
         group = self.group(parameter)
         perhaps_head = group["routed"] is None and group["layers"] == "head"
         # A convolution is the head only if no Linear layer runs, which the first step knows.
@@ -157,7 +164,8 @@ class Routes:
             # Processes must agree on the shape, whatever sign their first inputs had.
             signed = tap.signed or (dist.is_available() and dist.is_initialized())
             depth = 5 if per_sample else 2 if score.gated and signed else 1
-            state.update(updates.blank((depth, *parameter.flatten(1).shape), parameter))
+            fan_in = parameter.shape[1:].numel()
+            state.update(updates.blank((depth, len(parameter), fan_in), parameter))
         moments = state["moments"]
         if per_sample:
             self._warn(CE3)
@@ -186,7 +194,7 @@ class Routes:
     def settle(self) -> None:
         """Decide what is routed, once layers have run and gradients are there."""
         self._uses.clear()
-        if not self._taps.watching:
+        if not self._taps.watching or self._is_rehearsal():
             return
         learning = [any(p.grad is not None for p in g["params"]) for g in self._groups]
         head = self._head()
@@ -199,43 +207,69 @@ class Routes:
             for key in updates.KEYS:
                 self._state[parameter].pop(key, None)
 
+    def _is_rehearsal(self) -> bool:
+        """Whether a step is one of torch.distributed.checkpoint's, which looks what state there is.
+
+        It comes before any layer has run, and moves nothing.
+        """
+        ran = any(self._taps[p].last_call for p in self._places if p in self._taps)
+        idle = all(float(group["lr"]) == 0 for group in self._groups)
+        return idle and not (ran or self._taps.bypassed or self._taps.last_foreign_call)
+
+    def warn_of_lost(self) -> None:
+        """Warn if a loaded state routes parameters that it has no statistics of."""
+        routed = [g["params"][position] for g in self._groups for position in g["routed"] or ()]
+        lost = [self.name(p) for p in routed if "moments" not in self._state.get(p, ())]
+        if lost and len(lost) == len(routed):
+            self._warn(LOST.format(", ".join(lost)))
+
     def check(self) -> None:
-        """Raise before anything is updated if a routed gradient cannot be masked."""
-        for parameter in self.routed():
-            if parameter.grad is not None and parameter.grad.is_sparse:
-                raise RuntimeError(
-                    "a routed layer needs a dense gradient, got a sparse one for "
-                    f"{self.name(parameter)}"
-                )
+        """Raise before anything is updated if a routed gradient cannot be masked.
+
+        Or, where a param group asks for it, if a gradient or a statistic is not finite.
+        """
+        routed = set(self.routed())
+        for parameter in self._places:
+            gradient, tap = parameter.grad, self._taps.get(parameter)
+            if gradient is None:
+                continue
+            name, waiting = self.name(parameter), tap.waiting if tap else None
+            if self.group(parameter)["nonfinite"] == "raise":
+                require_finite(gradient, "gradient", name)
+                if waiting is not None:
+                    require_finite(waiting, "statistic", name)
+            if parameter in routed:
+                require_dense(gradient, name)
+                if tap and tap.bypassed and waiting is None:
+                    raise RuntimeError(f"layer {name}: {BORROWED}")
 
     def _settle_group(
         self, group: dict[str, Any], selection: Selection, head: Tensor | None
     ) -> None:
         """Turn a group's choice of layers into positions of parameters."""
         parameters, chosen = group["params"], group["layers"]
+        tapped = [p for p in parameters if p in self._taps]
         if group["routed"] is not None:
             self._require([parameters[position] for position in group["routed"]], group)
             return
         if chosen == "head":
             if head is None:
-                self._warn(
-                    "no head to route: the last Linear layer has a forward of its own, or no "
-                    "Linear or convolution layer that owns a parameter has run forward. Every "
-                    "parameter gets plain SGD"
-                )
+                self._refuse_borrowed()
+                self._warn(NO_HEAD)
                 group["routed"] = [] if self._taps.last_foreign_call else None
                 return
             routed = [p for p in parameters if p is head]
             if routed and "moments" not in self._state.get(head, ()):
                 self._connect(head, self._taps.layers(head)[0])
         elif chosen in options.KEYWORDS:
-            tapped = [p for p in parameters if p in self._taps]
+            if chosen == "all" and not tapped:
+                self._refuse_borrowed()
             routed = [p for p in tapped if self._taps[p].last_call]
             unseen = [self.name(p) for p in tapped if p not in set(routed) and p.grad is not None]
             if unseen:
-                self._warn(f"used without their layer's forward, so trained unmasked: {unseen}")
+                self._warn(UNSEEN.format(unseen))
         else:
-            routed = [p for p in parameters if p in self._taps]
+            routed = tapped
             if not self._found_by(selection):
                 self._refuse(group, [])
             self._require(routed, group)
@@ -249,6 +283,10 @@ class Routes:
             for parameter in group["params"]
             if own is selection and parameter in self._taps
         ]
+
+    def _refuse_borrowed(self) -> None:
+        if self._taps.bypassed:
+            raise RuntimeError(BORROWED)
 
     def _require(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         unseen = [p for p in parameters if p not in self._taps or not self._taps[p].last_call]

@@ -22,8 +22,10 @@ from interpretable_sgd.masks import Rule, constants
 from interpretable_sgd.narrowing import narrowed, progress
 from interpretable_sgd.options import HORIZON
 from interpretable_sgd.probabilities import fill
+from interpretable_sgd.sharding import spread, whole
 
-KEYS = ("moments", "drift", "selected", "routed_steps", "peak_lr")
+TENSORS = ("moments", "drift", "selected")
+KEYS = (*TENSORS, "routed_steps", "peak_lr")
 State = dict[str, Any]
 Group = Mapping[str, Any]
 
@@ -50,6 +52,12 @@ def blank(shape: Sequence[int], like: Tensor) -> State:
         "routed_steps": 0,
         "peak_lr": 0.0,
     }
+
+
+def follow(state: State, device: torch.device) -> None:
+    """Bring the statistics to where the parameter is now."""
+    for key in TENSORS:
+        state[key] = state[key].to(device)
 
 
 def narrowness(state: State, group: Group) -> float:
@@ -86,7 +94,7 @@ def remember(state: State, statistic: Tensor, gradient: Tensor, group: Group) ->
     mixed = torch.lerp(statistic / torch.where(usable, scale, 1), moments, group["memory"])
     moments.copy_(torch.where(usable, mixed, moments))
     drift, descent = state["drift"], -gradient if group["maximize"] else gradient
-    mixed = torch.lerp(descent.flatten(1).to(drift), drift, group["memory"])
+    mixed = torch.lerp(whole(descent).flatten(1).to(drift), drift, group["memory"])
     drift.copy_(torch.where(mixed.sum().isfinite(), mixed, drift))
 
 
@@ -96,8 +104,8 @@ def foreseen(weight: Tensor, state: State, group: Group) -> Tensor:
     A connection that was emptied has no gate to be selected by; one that its class has come to
     need, because the unit formed late, is seen by what its weight would be.
     """
-    weight = weight.detach().flatten(1).to(state["drift"])
-    return weight - group["foresight"] * group["lr"] * state["drift"]
+    now = whole(weight.detach()).flatten(1).to(state["drift"])
+    return now - group["foresight"] * group["lr"] * state["drift"]
 
 
 def shared_probabilities(
@@ -125,11 +133,11 @@ def shared(weight: Tensor, gradient: Tensor, state: State, group: Group, key: in
     q = now.select(pi, key)
     state["selected"] += q
     scale = torch.where(q, 1 / pi, 0) if now.unbiased else q
-    direction = scale.to(gradient).view_as(weight) * decayed(weight, gradient, group)
+    direction = spread(scale, gradient) * decayed(weight, gradient, group)
     if not group["shrink"]:
         return Update(direction, None)
     amount = shrink_amount(state, group) * (1 - responsibility)
-    return Update(direction, amount.to(weight).view_as(weight))
+    return Update(direction, spread(amount, weight))
 
 
 def per_sample(
@@ -147,7 +155,7 @@ def per_sample(
     state["selected"] += share
     if group["correction"] == "unbiased":
         return Update(decayed(weight, gradient, group), None)
-    decay = group["weight_decay"] * share.to(weight).view_as(weight) * weight
+    decay = group["weight_decay"] * spread(share, weight) * weight
     return Update((-gradient if group["maximize"] else gradient) + decay, None)
 
 

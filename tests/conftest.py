@@ -5,10 +5,26 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from torch import nn
 from torch.nn.modules import module as torch_modules
 
 from tests.models import CASES, MLP, Batch, Case
+
+# `pytest --hypothesis-profile=nightly` draws more, and others in every run.
+_quiet = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+settings.register_profile("ci", max_examples=500, derandomize=True, **_quiet)
+settings.register_profile("nightly", max_examples=10_000, **_quiet)
+settings.load_profile("ci")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked nightly, unless asked for by name or mark."""
+    if "nightly" in config.option.markexpr or any("::" in arg for arg in config.args):
+        return
+    nightly = [item for item in items if item.get_closest_marker("nightly")]
+    config.hook.pytest_deselected(items=nightly)
+    items[:] = [item for item in items if item not in nightly]
 
 
 def global_hooks() -> int:

@@ -107,6 +107,9 @@ class InPlace(nn.Module):
         return self.act(self.two(self.act(self.one(input))))
 
 
+@pytest.mark.row(
+    "Layers and models", "in-place activations after a routed layer", "as out of place"
+)
 @modes
 @quiet
 @pytest.mark.parametrize("shape", [(6,), (3, 6)], ids=["rows", "sequences"])
@@ -154,6 +157,9 @@ class Stacked(Twice):
         return self.head(first + second)
 
 
+@pytest.mark.row(
+    "Layers and models", "tied weights, and modules called several times", "statistics add up"
+)
 @pytest.mark.parametrize("repeated", [Twice, Tied])
 def test_calls_of_one_weight_add_up(repeated: type[Twice]) -> None:
     x, y = MLP.batches()[0]
@@ -203,6 +209,9 @@ class Recomputed(nn.Module):
         return self.head(checkpoint(self._block, leaf, use_reentrant=self.reentrant))
 
 
+@pytest.mark.row(
+    "Training loop", "activation checkpointing, both kinds", "bit for bit as without: counted once"
+)
 @modes
 @quiet
 @pytest.mark.parametrize("reentrant", [False, True], ids=["non-reentrant", "reentrant"])
@@ -217,6 +226,11 @@ def test_activation_checkpointing_counts_once(reentrant: bool, mode: dict) -> No
     assert same(*results)
 
 
+@pytest.mark.row(
+    "Training loop",
+    "gradient accumulation",
+    "k micro-batches draw the masks of one batch; gradients to rounding",
+)
 @quiet
 @pytest.mark.parametrize("parts", [2, 3, 4])
 def test_micro_batches_are_one_batch(parts: int) -> None:
@@ -257,6 +271,7 @@ def test_micro_batches_leave_the_statistic_of_one_batch() -> None:
     close(observed(apart, backwards, apart[2]), expected)
 
 
+@pytest.mark.row("Training loop", "evaluation between steps", "leaves no statistic")
 @modes
 @quiet
 def test_evaluation_leaves_nothing_behind(mode: dict) -> None:
@@ -333,6 +348,11 @@ def test_a_skipped_step_leaves_no_statistic(mode: dict) -> None:
         torch.testing.assert_close(skipped[4], straight[4], rtol=0.2, atol=0)
 
 
+@pytest.mark.row(
+    "Training loop",
+    "`GradScaler` with clipping; skipped steps",
+    "a skipped step leaves statistics untouched",
+)
 @modes
 @quiet
 def test_grad_scaler_skips_and_unscales(mode: dict) -> None:
@@ -363,6 +383,7 @@ def test_grad_scaler_skips_and_unscales(mode: dict) -> None:
             torch.testing.assert_close(left, right, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.row("Training loop", "autocast to bfloat16", "statistics stay float32")
 @modes
 @quiet
 @pytest.mark.parametrize("name", ["mlp", "convolutions"])
@@ -387,6 +408,7 @@ def test_autocast(name: str, mode: dict) -> None:
         assert torch.corrcoef(torch.stack([low, full]))[0, 1] > 0.95
 
 
+@pytest.mark.row("Layers and models", "channels_last", "weights and gradients keep their layout")
 @modes
 @quiet
 def test_channels_last(mode: dict) -> None:
@@ -407,6 +429,11 @@ def test_channels_last(mode: dict) -> None:
         torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.row(
+    "Training loop",
+    "NaN or infinity in activations or gradients",
+    'the running mean is not poisoned; `nonfinite="raise"` raises',
+)
 @modes
 @quiet
 @pytest.mark.parametrize("poison", [torch.nan, torch.inf])
@@ -443,6 +470,9 @@ def test_frozen_layers_are_left_alone(batches: list[Batch]) -> None:
     )
 
 
+@pytest.mark.row(
+    "Layers and models", "layers that freeze and thaw", "left alone, then routed again"
+)
 def test_layers_may_freeze_and_thaw(batches: list[Batch]) -> None:
     model = MLP.model()
     optimizer = InterpretableSGD(model.parameters(), lr=0.1, layers="all", horizon=0)
@@ -519,6 +549,7 @@ def test_hooks_of_the_user_fire_once(model: nn.Module, batches: list[Batch]) -> 
     assert calls == ["forward", "backward"] * len(batches)
 
 
+@pytest.mark.row("State", "deepcopy, pickle, `torch.save` of the model", "copies are plain")
 def test_copies_and_pickles_of_a_tapped_model_are_plain(
     model: nn.Module, batches: list[Batch]
 ) -> None:
@@ -545,13 +576,31 @@ def test_copies_and_pickles_of_a_tapped_model_are_plain(
     assert type(copy.copy(model[2])) is nn.Linear
 
 
+def ready_to_step(model: nn.Module, mode: dict) -> InterpretableSGD:
+    optimizer = InterpretableSGD(model.parameters(), lr=0.0, model=model, **mode)
+    x, y = MLP.batches()[0]
+    cross_entropy(model(x), y).backward()
+    return optimizer
+
+
+def after_a_step(mode: dict) -> Tensor:
+    """The statistic where nothing has come in between."""
+    model = MLP.model()
+    optimizer = ready_to_step(model, mode)
+    optimizer.step()
+    return moments(optimizer, model[2])
+
+
+@pytest.mark.row(
+    "Compilers and transforms",
+    "`vmap(grad(...))` and `jvp` between steps, as for diagnosis",
+    "see plain layers, leave no statistic",
+)
 @modes
 @quiet
 def test_functional_transforms_see_plain_layers(mode: dict) -> None:
     ours, theirs, (x, y) = MLP.model(), MLP.model(), MLP.batches()[0]
-    optimizer = InterpretableSGD(ours.parameters(), lr=0.0, model=ours, **mode)
-    train(ours, optimizer, [(x, y)])
-    before = moments(optimizer, ours[2]).clone()
+    optimizer, expected = ready_to_step(ours, mode), after_a_step(mode)
 
     def per_sample(model: nn.Module) -> dict[str, Tensor]:
         parameters = {name: p.detach() for name, p in model.named_parameters()}
@@ -569,7 +618,7 @@ def test_functional_transforms_see_plain_layers(mode: dict) -> None:
         torch.func.jvp(ours, (x,), (tangent,))[1], torch.func.jvp(theirs, (x,), (tangent,))[1]
     )
     optimizer.step()
-    assert torch.equal(moments(optimizer, ours[2]), before), "they are no training steps"
+    assert torch.equal(moments(optimizer, ours[2]), expected), "they are no training steps"
 
 
 @modes
@@ -577,9 +626,7 @@ def test_functional_transforms_see_plain_layers(mode: dict) -> None:
 def test_functional_calls_with_other_weights_are_plain(mode: dict) -> None:
     """As in meta-learning: the weight that runs is not the optimizer's."""
     ours, theirs, (x, y) = MLP.model(), MLP.model(), MLP.batches()[0]
-    optimizer = InterpretableSGD(ours.parameters(), lr=0.0, model=ours, block_size=1, **mode)
-    train(ours, optimizer, [(x, y)])
-    before = moments(optimizer, ours[2]).clone()
+    optimizer, expected = ready_to_step(ours, mode), after_a_step(mode)
 
     def gradients(model: nn.Module) -> list[Tensor]:
         others = {n: (2 * p.detach()).requires_grad_() for n, p in model.named_parameters()}
@@ -588,9 +635,10 @@ def test_functional_calls_with_other_weights_are_plain(mode: dict) -> None:
 
     assert same(gradients(ours), gradients(theirs))
     optimizer.step()
-    assert torch.equal(moments(optimizer, ours[2]), before)
+    assert torch.equal(moments(optimizer, ours[2]), expected)
 
 
+@pytest.mark.row("Compilers and transforms", "forward-mode derivatives", "see plain layers")
 def test_forward_mode_derivatives(model: nn.Module, batches: list[Batch]) -> None:
     x, tangent = batches[0][0], torch.ones_like(batches[0][0])
     expected = torch.func.jvp(model, (x,), (tangent,))[1]
@@ -601,6 +649,7 @@ def test_forward_mode_derivatives(model: nn.Module, batches: list[Batch]) -> Non
         assert torch.equal(forward_ad.unpack_dual(dual).tangent, expected)
 
 
+@pytest.mark.row("Compilers and transforms", "`torch.jit.trace`", "traced as a plain model")
 def test_traced_models_are_plain(model: nn.Module, batches: list[Batch]) -> None:
     """As torch.jit.trace, and with it TensorBoard's add_graph, needs them."""
     optimizer = InterpretableSGD(model.parameters(), lr=0.1)
@@ -611,6 +660,7 @@ def test_traced_models_are_plain(model: nn.Module, batches: list[Batch]) -> None
     assert torch.equal(traced(x), model(x))
 
 
+@pytest.mark.row("Compilers and transforms", "`torch.export`", "exported as a plain model")
 def test_exported_models_compute_the_same(model: nn.Module, batches: list[Batch]) -> None:
     optimizer = InterpretableSGD(model.parameters(), lr=0.1)
     train(model, optimizer, batches)
@@ -620,6 +670,7 @@ def test_exported_models_compute_the_same(model: nn.Module, batches: list[Batch]
     assert torch.equal(program.module()(x), model(x))
 
 
+@pytest.mark.row("Compilers and transforms", "double backward", "the plain second derivatives")
 def test_second_derivatives_are_the_plain_ones(batches: list[Batch]) -> None:
     """A penalty on the input gradient, with in-place steps in between left out."""
 
@@ -706,6 +757,11 @@ def compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
 ORDERS = ("model=, compile, run", "compile, run", "compile, run plain, run", "model.compile()")
 
 
+@pytest.mark.row(
+    "Compilers and transforms",
+    "`torch.compile` of the model, before and after the optimizer is made",
+    "masks and weights of eager; `model=` avoids a recompilation",
+)
 @modes
 @quiet
 @pytest.mark.filterwarnings("ignore:.*global:UserWarning")

@@ -105,3 +105,9 @@ def test_a_data_loader_takes_it():
 def test_arguments_out_of_range(arguments, message):
     with pytest.raises(ValueError, match=message):
         PoissonBatchSampler(*arguments)
+
+
+def test_seed_and_epoch_start_at_0_and_one_step_is_enough():
+    explicit = PoissonBatchSampler(50, 10, steps=1, seed=0)
+    explicit.set_epoch(0)
+    assert list(explicit) == list(PoissonBatchSampler(50, 10, steps=1)) != []

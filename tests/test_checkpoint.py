@@ -62,6 +62,11 @@ class Run:
         return [*weights(self.model), *tensors]
 
 
+@pytest.mark.row(
+    "State",
+    "`state_dict`, `torch.save`, `weights_only=True`",
+    "a resumed run continues bit for bit",
+)
 @modes
 @pytest.mark.parametrize("name", CASES)
 def test_a_resumed_run_continues_bit_for_bit(name: str, mode: dict) -> None:
@@ -152,6 +157,9 @@ def test_statistics_of_half_precision_parameters_stay_float32() -> None:
     assert same(second.everything(), straight.everything())
 
 
+@pytest.mark.row(
+    "State", "a checkpoint loaded into a model of another dtype", "statistics keep their width"
+)
 def test_a_checkpoint_may_change_the_dtype_of_a_model() -> None:
     run = Run("mlp", horizon=0)
     run.train(MLP.batches())
@@ -166,6 +174,9 @@ def test_a_checkpoint_may_change_the_dtype_of_a_model() -> None:
         torch.testing.assert_close(left.float(), right, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.row(
+    "State", "a checkpoint of `torch.optim.SGD`", "momentum goes on, routing starts afresh"
+)
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_a_checkpoint_of_torch_sgd_loads(momentum: float) -> None:
     model, plain = MLP.model(), MLP.model()
@@ -254,6 +265,7 @@ def pickled(parts: Any) -> Any:
     return pickle.loads(pickle.dumps(parts))
 
 
+@pytest.mark.row("State", "deepcopy and pickle of model and optimizer", "continue bit for bit")
 @modes
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, pickled])
 def test_copies_of_model_and_optimizer_continue_bit_for_bit(

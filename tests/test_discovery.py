@@ -288,6 +288,12 @@ def test_steps_without_gradients_warn_of_nothing(
     assert same(model.parameters(), before) and not recwarn.list
 
 
+@pytest.mark.row(
+    "Layers and models",
+    "weights used functionally, as the projections of `MultiheadAttention`",
+    "a warning names them",
+    answer="plain",
+)
 def test_attention_weights_used_functionally_are_reported_and_plain() -> None:
     ours, theirs = Attention(), Attention()
     theirs.load_state_dict(ours.state_dict())
@@ -304,6 +310,11 @@ def test_attention_weights_used_functionally_are_reported_and_plain() -> None:
     assert list(optimizer.routed_units()) == ["head"]
 
 
+@pytest.mark.row(
+    "Construction",
+    "`add_param_group` in the midst of training",
+    "its layers are found in their next forward pass",
+)
 def test_a_new_head_is_found_when_its_group_is_added(
     model: nn.Module, batches: list[Batch]
 ) -> None:
@@ -346,6 +357,7 @@ def test_a_group_of_norms_that_joins_later_warns_of_nothing(
     assert list(optimizer.routed_units()) == ["2"]
 
 
+@pytest.mark.row("State", "an optimizer that goes", "its layers are plain again, no hook is left")
 def test_a_dead_optimizer_leaves_a_plain_model(case: Case) -> None:
     model = case.model()
     plain = [type(module) for module in model.modules()]
@@ -459,6 +471,7 @@ def test_torchvision_models(name: str, head: str) -> None:
     assert global_hooks() == 0
 
 
+@pytest.mark.row("Layers and models", "lazy layers", "routed once they have a weight")
 def test_lazy_layers_are_found_and_left_plain() -> None:
     model = nn.Sequential(nn.LazyLinear(20), nn.ReLU(), nn.LazyLinear(CLASSES))
     optimizer = InterpretableSGD(model.parameters(), lr=0.1)

@@ -1,9 +1,6 @@
 """Two processes: masks and parameters stay the same on both."""
 
 import copy
-import datetime
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from interpretable_sgd import InterpretableSGD
 from tests.models import MLP, same, train, weights
+from tests.ranks import join, spawned
 
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="torch without distributed")
 STEPS = 5
@@ -86,18 +84,6 @@ def signs_differ(rank: int) -> dict[str, Any]:
     return {"weights": weights(layer), "moments": optimizer.state[layer.weight]["moments"]}
 
 
-def join(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-    dist.init_process_group(
-        "gloo",
-        init_method=f"file://{folder}/rendezvous",
-        rank=rank,
-        world_size=2,
-        timeout=datetime.timedelta(seconds=20),
-    )
-
-
 def process(rank: int, folder: str) -> None:
     join(rank, folder)
     results: dict[str, Any] = {}
@@ -116,13 +102,7 @@ def process_signs(rank: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
-Ranks = tuple[Any, Any]
-
-
-def spawned(target: Callable[[int, str], None], folder: Path) -> Ranks:
-    torch.multiprocessing.spawn(target, (str(folder),), nprocs=2)
-    first, second = (torch.load(folder / f"{rank}.pt") for rank in (0, 1))
-    return first, second
+Ranks = list[Any]
 
 
 @pytest.fixture(scope="module")
@@ -130,10 +110,15 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> Ranks:
     return spawned(process, tmp_path_factory.mktemp("ranks"))
 
 
-def both(ranks: Ranks, name: str) -> Ranks:
+def both(ranks: Ranks, name: str) -> tuple[Any, Any]:
     return ranks[0][name], ranks[1][name]
 
 
+@pytest.mark.row(
+    "Several processes",
+    "DistributedDataParallel, around the model before or after",
+    "ranks stay bit for bit the same",
+)
 @pytest.mark.parametrize("order", ["first", "last"])
 @pytest.mark.parametrize("name", SHARED)
 def test_ranks_stay_bitwise_equal(ranks: Ranks, name: str, order: str) -> None:
@@ -164,6 +149,11 @@ def test_two_halves_are_one_batch(ranks: Ranks, name: str, order: str) -> None:
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.row(
+    "Several processes",
+    "DistributedDataParallel, masks per sample",
+    "every rank draws its own; `.grad` is their mean",
+)
 @pytest.mark.parametrize("same_data", [True, False])
 def test_per_sample_gradients_are_the_average_of_the_ranks(ranks: Ranks, same_data: bool) -> None:
     left, right = both(ranks, f"per-sample, {same_data}")

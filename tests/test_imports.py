@@ -20,10 +20,10 @@ ROOMS = {
     # Room: what is in it, and the rooms it may import beside itself. `ops` stands for `ops.*` too.
     "functions": (
         "probabilities sampling lipschitz gradients masks narrowing batches selection units "
-        "options guarantees activations discovery",
+        "options guarantees activations discovery sharding refusals",
         "",
     ),
-    "optimizer": ("updates routes optimizer scheduler", "functions"),
+    "optimizer": ("updates routes joining optimizer scheduler", "functions"),
     "routing": ("routing ops", ""),
     "layers": ("layers em_routing conversion", "routing"),
     "records": ("recorder rates", ""),

@@ -463,3 +463,18 @@ def test_unit_dim_and_statistics_of_every_layer(name: str):
     p = z.softmax(unit_dim(layer, z))
     squares = positions(layer, x.square(), p * (1 - p))
     close(softmax[0], per_sample(*squares).sum(0))
+
+
+def test_unit_draws_of_two_positions_are_refused_too():
+    layer, x = nn.Linear(3, 2), torch.randn(4, 2, 3)
+    with pytest.raises(ValueError, match=r"^draw='unit' needs Linear"):
+        masked_gradient(replace(RULE, draw="unit"), 0, layer, x, layer(x), layer(x))
+
+
+def test_7_unbiased_unit_draws_of_literal_probabilities_have_mean_g():
+    """Both factors are below 1 here, so both are divided by; n = 2e4 copies of 3 samples."""
+    literal_rule = {"probabilities": "paper", "floor": 0.0, "sparsity": -3.0}
+    masked, _, pi, g = tiled(replace(RULE, draw="unit", unbiased=True, **literal_rule))
+    assert pi.min() * COPIES > 100 and pi.max() < 1
+    error = (g.square() * (1 - pi) / pi).sum(0).div(COPIES).sqrt()
+    assert ((masked - g.sum(0)) / error).abs().max() < Z

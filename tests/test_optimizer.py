@@ -537,3 +537,69 @@ def test_unit_draws_of_sequences_are_an_error() -> None:
     with pytest.raises(ValueError, match=r"draw='unit' needs Linear layers on \(batch, features\)"):
         loss.backward()
     optimizer.detach()
+
+
+def test_nothing_shrinks_while_the_learning_rate_has_always_been_0() -> None:
+    model = MLP.model()
+    before = weights(model)
+    train(model, narrow(model, lr=0.0, shrink=1000.0), MLP.batches())
+    assert same(model.parameters(), before)
+
+
+def test_silent_connections_share_what_a_row_has_left() -> None:
+    """Two of six inputs are ever active: each row spends the rest of its block on the four others."""
+    torch.manual_seed(0)
+    layer = nn.Linear(6, CLASSES)
+    optimizer = narrow(layer, block_size=4, lipschitz="weight", floor=0.0, shrink=0)
+    x = torch.rand(12, 6) * torch.tensor([1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
+    train(layer, optimizer, [(x, torch.arange(12) % CLASSES)] * 2)
+    expected = torch.tensor([1.0, 1.0, 0.5, 0.5, 0.5, 0.5])
+    torch.testing.assert_close(_only(optimizer).probabilities, expected.expand(CLASSES, -1))
+
+
+def test_gates_of_half_precision_weights_are_computed_wide() -> None:
+    """Weights that bfloat16 squares would make equal rank as they are."""
+    layer = nn.Linear(2, 1, dtype=torch.bfloat16)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[1.0, 1.0078125]]))
+    optimizer = narrow(layer, block_size=1, sparsity=0.9, floor=0.0, lr=0.0)
+    for _ in range(2):
+        optimizer.zero_grad()
+        layer(torch.ones(3, 2, dtype=torch.bfloat16)).sum().backward()
+        optimizer.step()
+    ratio = 1.0078125 ** (2 * 10)
+    pi = torch.tensor([[1 / (1 + ratio), ratio / (1 + ratio)]])
+    torch.testing.assert_close(_only(optimizer).probabilities, pi, rtol=1e-4, atol=1e-5)
+
+
+@quiet
+def test_per_sample_shares_add_up_over_steps_and_whole_rows_count_as_1() -> None:
+    model = MLP.model()
+    optimizer = narrow(model, mask="per-sample", block_size=20)
+    train(model, optimizer, MLP.batches(3))
+    state = optimizer.state[model[2].weight]
+    assert (state["selected"] == 3).all()
+    optimizer.param_groups[0]["block_size"] = 2
+    shares = [_masked_step(optimizer, model, batch)[2] for batch in MLP.batches(2)]
+    assert all(0 < share.mean() < 0.5 for share in shares)
+    torch.testing.assert_close(state["selected"], 3 + shares[0] + shares[1])
+
+
+@quiet
+def test_per_sample_steps_that_maximize_go_up() -> None:
+    model = MLP.model()
+    optimizer = narrow(model, mask="per-sample", maximize=True)
+    before, gradient, _, after = _masked_step(optimizer, model, MLP.batches()[0])
+    torch.testing.assert_close(after, before + 0.1 * gradient)
+    assert gradient.any()
+
+
+@quiet
+def test_unbiased_per_sample_steps_decay_everything() -> None:
+    """Their mean is the plain step, decay included."""
+    model = MLP.model()
+    options = {"mask": "per-sample", "correction": "unbiased", "weight_decay": 0.3}
+    optimizer = narrow(model, **options)
+    before, gradient, share, after = _masked_step(optimizer, model, MLP.batches()[0])
+    assert (share < 1).any()
+    torch.testing.assert_close(after, before - 0.1 * (gradient + 0.3 * before))

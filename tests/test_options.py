@@ -33,6 +33,7 @@ BAD = [
     ({"foresight": math.inf}, "foresight must be at least 0, and finite, got inf"),
     ({"memory": 1.0}, r"memory must be in \[0, 1\), got 1\.0"),
     ({"memory": -0.5}, r"memory must be in \[0, 1\), got -0\.5"),
+    ({"nonfinite": "skip"}, "nonfinite must be one of allow, raise, got 'skip'"),
     ({"seed": 0.5}, r"seed must be an integer, got 0\.5"),
     ({"lipschitz": "hessian"}, f"lipschitz must be one of {SCORES}, got 'hessian'"),
     ({"mask": "batch"}, "mask must be one of shared, shared-current, per-sample, got 'batch'"),
@@ -112,6 +113,7 @@ ACCEPTED = [
     {"floor": 0.999},
     {"foresight": 0},
     {"memory": 0.0},
+    {"nonfinite": "raise"},
     {"seed": -(2**70)},
     {"horizon": 0, "shrink": 0},
     UNBIASED,
@@ -189,6 +191,7 @@ def test_completing_twice_changes_nothing() -> None:
         "probabilities": "waterfill",
         "foresight": 10,
         "memory": 0.9,
+        "nonfinite": "allow",
         "seed": 0,
     }
     once = completed(group)

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from interpretable_sgd.probabilities import explore, literal, waterfill
+from interpretable_sgd.probabilities import explore, fill, literal, waterfill
 from tests.literal import paper_probabilities, waterfilled_row
 
 SPARSITIES = (-1e9, -3.0, -1.0, 0.0, 0.5, 0.9, 0.99, 0.9999, 1)
@@ -238,3 +238,14 @@ def test_the_floor_of_a_block_beyond_the_row_is_one():
     pi = torch.tensor([1.0, 0.0])
     torch.testing.assert_close(explore(pi, 0.5, 40), torch.tensor([1.0, 0.5]))
     assert math.isclose(float(explore(pi, 0.5, 40).max()), 1.0)
+
+
+def test_what_is_left_of_a_block_goes_to_silent_coordinates_of_its_row():
+    """Rows of their own: two, one and no silent coordinates, and a block wider than the row."""
+    pi = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.75, 0.0], [0.5, 0.5, 1.0]])
+    constants = torch.tensor([[9.0, 0.0, 0.0], [0.5, 3.0, 0.0], [1.0, 1.0, 2.0]])
+    filled = torch.tensor([[1.0, 0.5, 0.5], [0.5, 0.75, 0.75], [0.5, 0.5, 1.0]])
+    assert torch.equal(fill(pi, constants, block_size=2), filled)
+    whole = torch.tensor([[1.0, 1.0, 1.0], [0.5, 0.75, 1.0], [0.5, 0.5, 1.0]])
+    assert torch.equal(fill(pi, constants, block_size=7), whole)
+    assert torch.equal(fill(pi[:1], constants[:1], block_size=1), pi[:1])

@@ -181,3 +181,23 @@ def test_8_but_covariances_differ_between_samplers():
     }
     variances = {kind: float(size.double().var()) for kind, size in sizes.items()}
     assert variances["systematic"] <= 0.25 < variances["bernoulli"] < variances["unit"] / 1.3
+
+
+def test_a_sum_that_rounding_puts_above_a_whole_number_selects_no_more(monkeypatch):
+    """The offset that would show it, 0, has probability 2^-24."""
+    pi = torch.tensor([0.7, 0.1, 0.2, 0.7, 0.1, 0.2], dtype=torch.float64)
+    ends = pi.cumsum(-1)
+    pi[-1] += 2 + 1e-12 - ends[-1]
+    assert 2 < pi.cumsum(-1)[-1] < 2 + 1e-9
+    zeros = "interpretable_sgd.sampling.uniform"
+    monkeypatch.setattr(zeros, lambda shape, key, device: torch.zeros(shape))
+    assert int(systematic(pi, key=0).sum()) == 2
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
+def test_systematic_draws_have_an_offset_for_every_block(shape):
+    pi = torch.full((*shape, 40), 0.1, dtype=torch.float64)
+    q = systematic(pi, key=fold(1))
+    assert q.shape == pi.shape and (q.sum(-1) == 4).all()
+    rows = q.reshape(-1, 40)
+    assert len(rows) == 1 or len({tuple(row.tolist()) for row in rows}) > 1

@@ -110,3 +110,12 @@ def test_other_optimizers_have_no_block() -> None:
     optimizer = torch.optim.SGD(nn.Linear(2, 2).parameters())
     with pytest.raises(TypeError, match=r"optimizer must be an InterpretableSGD, .* got SGD"):
         BlockSizeScheduler(optimizer, 3)
+
+
+def test_one_step_is_a_schedule() -> None:
+    optimizer = InterpretableSGD(MLP.model().parameters(), lr=0.1)
+    scheduler = BlockSizeScheduler(optimizer, total_steps=1)
+    assert scheduler.get_last_narrowing() == [0.0]
+    scheduler.step()
+    assert scheduler.get_last_narrowing() == [1.0]
+    optimizer.detach()

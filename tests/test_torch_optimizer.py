@@ -1,8 +1,11 @@
 """What torch checks of its own optimizers, on InterpretableSGD."""
 
 import copy
+import inspect
 import itertools
 import pickle
+import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -47,6 +50,11 @@ def twins(**options) -> tuple[nn.Module, InterpretableSGD, nn.Module, SGD]:
     return ours, routed, theirs, SGD(theirs.parameters(), **options)
 
 
+@pytest.mark.row(
+    "Construction",
+    "`foreach`, `fused`, for-loop; momentum, Nesterov, dampening, decay, `maximize`",
+    "each learns, routed",
+)
 @settings
 @kernels
 def test_a_masked_model_learns(setting: dict, kernel: dict, batches: list[Batch]) -> None:
@@ -103,6 +111,9 @@ def test_an_empty_group_may_be_there(model: nn.Module) -> None:
     assert list(optimizer.routed_units()) == ["2"]
 
 
+@pytest.mark.row(
+    "Construction", "`fused` with `foreach` or `differentiable`", "torch's message", answer="error"
+)
 def test_fused_excludes_foreach_and_differentiable(model: nn.Module) -> None:
     with pytest.raises(RuntimeError, match="`fused` and `foreach` cannot be `True` together"):
         InterpretableSGD(model.parameters(), fused=True, foreach=True)
@@ -110,6 +121,11 @@ def test_fused_excludes_foreach_and_differentiable(model: nn.Module) -> None:
         InterpretableSGD(model.parameters(), fused=True, differentiable=True)
 
 
+@pytest.mark.row(
+    "Construction",
+    "param groups as dicts, an own rate and decay each",
+    "every option but `model` may be a group's own",
+)
 def test_groups_have_their_own_rates(model: nn.Module, batches: list[Batch]) -> None:
     groups = [
         {"params": model[0].parameters(), "lr": 0.0},
@@ -123,6 +139,9 @@ def test_groups_have_their_own_rates(model: nn.Module, batches: list[Batch]) -> 
     assert not any(torch.equal(b, a) for b, a in zip(before[2:], after[2:], strict=True))
 
 
+@pytest.mark.row(
+    "Construction", "named parameters, in a group or not", "names are in `param_names`"
+)
 @pytest.mark.parametrize("grouped", [False, True])
 def test_named_parameters(grouped: bool, batches: list[Batch]) -> None:
     named, plain = MLP.model(), MLP.model()
@@ -142,6 +161,7 @@ def test_named_and_unnamed_parameters_do_not_mix(model: nn.Module) -> None:
         optimizer.add_param_group({"params": model[2].parameters()})
 
 
+@pytest.mark.row("Construction", "tensor lr", "the same values; it may change in place")
 def test_a_tensor_rate_equals_a_float_rate(batches: list[Batch]) -> None:
     results = []
     for rate in (0.125, torch.tensor(0.125)):
@@ -163,6 +183,7 @@ def test_a_tensor_rate_may_change_in_place(batches: list[Batch]) -> None:
     assert same(model.parameters(), before)
 
 
+@pytest.mark.row("Training loop", "`step(closure)`", "evaluated once, masks as without")
 @pytest.mark.parametrize("mask", ["shared", "per-sample"])
 @pytest.mark.filterwarnings("ignore:masks per sample")
 def test_a_closure_is_evaluated_once_and_masked(mask: str, batches: list[Batch]) -> None:
@@ -202,9 +223,24 @@ SCHEDULERS: dict[str, Callable[[torch.optim.Optimizer], Any]] = {
     "chained": lambda o: schedulers.ChainedScheduler(
         [schedulers.ConstantLR(o, 0.3, 2), schedulers.MultiplicativeLR(o, lambda _: 0.9)]
     ),
+    "function": lambda o: schedulers.LambdaLR(o, lambda step: 1 / (1 + step)),
+    "milestones": lambda o: schedulers.MultiStepLR(o, [2, 4]),
+    "polynomial": lambda o: schedulers.PolynomialLR(o, 8),
+    "triangle": lambda o: schedulers.CyclicLR(o, 0.1, 0.3, step_size_up=3),
+    "warm restarts": lambda o: schedulers.CosineAnnealingWarmRestarts(o, 4),
 }
 
 
+def test_every_scheduler_of_torch_is_among_them() -> None:
+    made = {*re.findall(r"schedulers\.(\w+)", inspect.getsource(sys.modules[__name__]))}
+    assert set(schedulers.__all__) - {"LRScheduler"} <= made
+
+
+@pytest.mark.row(
+    "Training loop",
+    "every class of `torch.optim.lr_scheduler`",
+    "rates and, at K >= M, weights of `torch.optim.SGD`; the shrink follows the rate",
+)
 @pytest.mark.parametrize("schedule", SCHEDULERS.values(), ids=list(SCHEDULERS))
 def test_schedulers(
     schedule: Callable[[torch.optim.Optimizer], Any], recwarn: pytest.WarningsRecorder
@@ -227,6 +263,9 @@ def test_schedulers(
     assert not [w for w in recwarn if "optimizer.step()" in str(w.message)]
 
 
+@pytest.mark.row(
+    "State", "step hooks, of the optimizer and of all optimizers", "fire once, in order"
+)
 def test_hooks_fire_once_and_in_order(model: nn.Module, batches: list[Batch]) -> None:
     fired: list[str] = []
     optimizer = InterpretableSGD(model.parameters(), lr=0.1)
@@ -244,6 +283,7 @@ def test_hooks_fire_once_and_in_order(model: nn.Module, batches: list[Batch]) ->
     assert fired == ["PRE", "pre", "post", "POST"] * 2
 
 
+@pytest.mark.row("State", "state_dict hooks", "fire once")
 def test_state_dict_hooks_fire_once(model: nn.Module) -> None:
     fired: list[str] = []
     optimizer = InterpretableSGD(model.parameters(), lr=0.1)
@@ -255,6 +295,11 @@ def test_state_dict_hooks_fire_once(model: nn.Module) -> None:
     assert fired == ["save", "saved", "load", "loaded"]
 
 
+@pytest.mark.row(
+    "Training loop",
+    "`zero_grad`, to None or to zero",
+    "also forgets the statistic of a skipped step",
+)
 @pytest.mark.parametrize("set_to_none", [True, False])
 def test_zero_grad(set_to_none: bool, model: nn.Module, batches: list[Batch]) -> None:
     optimizer = InterpretableSGD(model.parameters(), lr=0.1)
@@ -319,6 +364,7 @@ def test_parameters_that_are_not_contiguous(setting: dict, kernel: dict) -> None
     assert torch.equal(*results)
 
 
+@pytest.mark.row("Layers and models", "complex parameters", "not routed", answer="plain")
 @no_layer
 @settings
 def test_complex_parameters_are_sgd(setting: dict) -> None:
@@ -335,6 +381,12 @@ def test_complex_parameters_are_sgd(setting: dict) -> None:
     assert torch.equal(*results) and results[0].is_complex()
 
 
+@pytest.mark.row(
+    "Layers and models",
+    "sparse gradients, as of `Embedding(sparse=True)`",
+    "as `torch.optim.SGD`; of a routed weight: an error",
+    answer="plain",
+)
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_sparse_gradients_of_unrouted_parameters_are_sgd(momentum: float) -> None:
     """An embedding below a routed head."""
@@ -351,6 +403,11 @@ def test_sparse_gradients_of_unrouted_parameters_are_sgd(momentum: float) -> Non
     assert same(*results)
 
 
+@pytest.mark.row(
+    "Construction",
+    "`differentiable=True`",
+    "for parameters without a routed layer, as unrolled ones are",
+)
 @no_layer
 def test_differentiable_steps_are_sgd() -> None:
     """The gradient of the updated parameter in the parameter and in its gradient."""

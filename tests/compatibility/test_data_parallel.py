@@ -1,0 +1,195 @@
+"""DistributedDataParallel in all its settings, and torch.nn.DataParallel, on two processes."""
+
+import threading
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.algorithms.join import Join
+from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
+
+from interpretable_sgd import InterpretableSGD
+from tests.models import CLASSES, MLP, Batch, same, train, weights
+from tests.ranks import join, spawned
+
+STEPS = 4
+OPTIONS: dict[str, Any] = {"lr": 0.1, "momentum": 0.9, "block_size": 3, "horizon": 2}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "static graph": {"static_graph": True},
+    "unused parameters": {"find_unused_parameters": True},
+    "bucket views": {"gradient_as_bucket_view": True},
+    "no_sync": {},
+}
+
+
+class Spare(nn.Module):
+    """The MLP beside a layer that never runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.spare = MLP.model(), nn.Linear(3, 3)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.net(input)
+
+
+def half(batch: Batch, rank: int) -> Batch:
+    return batch[0][6 * rank : 6 * rank + 6], batch[1][6 * rank : 6 * rank + 6]
+
+
+def trained(rank: int, name: str) -> dict[str, Any]:
+    model = Spare() if name == "unused parameters" else MLP.model()
+    wrapped = DistributedDataParallel(model, **SETTINGS[name])
+    optimizer = InterpretableSGD(model.parameters(), **OPTIONS)
+    for batch in MLP.batches(STEPS):
+        optimizer.zero_grad()
+        x, y = half(batch, rank)
+        parts = 2 if name == "no_sync" else 1
+        for number, (a, b) in enumerate(zip(x.chunk(parts), y.chunk(parts), strict=True)):
+            with wrapped.no_sync() if number < parts - 1 else nullcontext():
+                (cross_entropy(wrapped(a), b) / parts).backward()
+        optimizer.step()
+    head = model.net[2] if isinstance(model, Spare) else model[2]
+    return {"weights": weights(model)[:4], "selected": optimizer.state[head.weight]["selected"]}
+
+
+def uneven(rank: int) -> dict[str, Any]:
+    """One process has two batches less; then both train on."""
+    model = MLP.model()
+    wrapped = DistributedDataParallel(model)
+    optimizer = InterpretableSGD(model.parameters(), **OPTIONS)
+    halves = [half(batch, rank) for batch in MLP.batches(2 * STEPS)]
+    with Join([wrapped, optimizer]):
+        train(wrapped, optimizer, halves[: STEPS - 2 * rank])
+    joined = weights(model)
+    train(wrapped, optimizer, halves[STEPS:])
+    state = optimizer.state[model[2].weight]
+    return {"joined": joined, "weights": weights(model), "selected": state["selected"]}
+
+
+def process(rank: int, folder: str) -> None:
+    join(rank, folder)
+    results = {name: trained(rank, name) for name in SETTINGS} | {"join": uneven(rank)}
+    torch.save(results, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    return spawned(process, tmp_path_factory.mktemp("ranks"))
+
+
+@pytest.mark.row(
+    "Several processes",
+    "DistributedDataParallel: `static_graph`, `find_unused_parameters`, `gradient_as_bucket_view`, `no_sync`",
+    "both ranks bit for bit the same; masks those of one process on the whole batch",
+)
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_of_ddp(name: str, ranks: list[Any]) -> None:
+    left, right = (rank[name] for rank in ranks)
+    assert same(left["weights"], right["weights"])
+    model = Spare() if name == "unused parameters" else MLP.model()
+    optimizer = InterpretableSGD(model.parameters(), **OPTIONS)
+    train(model, optimizer, MLP.batches(STEPS))
+    head = model.net[2] if isinstance(model, Spare) else model[2]
+    selected = optimizer.state[head.weight]["selected"]
+    assert torch.equal(left["selected"], selected) and (selected < STEPS).any()
+    for ours, alone in zip(left["weights"], weights(model), strict=False):
+        torch.testing.assert_close(ours, alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.row(
+    "Several processes",
+    "uneven inputs: `Join([ddp_model, optimizer])`",
+    "the optimizer is a `Joinable`; a rank that ran out takes over the state of one that did not",
+)
+def test_ranks_join_and_train_on(ranks: list[Any]) -> None:
+    left, right = (rank["join"] for rank in ranks)
+    assert same(left["joined"], right["joined"])
+    assert same(left["weights"], right["weights"])
+    assert torch.equal(left["selected"], right["selected"])
+
+
+class OnThreads(nn.DataParallel):
+    """torch.nn.DataParallel without GPUs: its own replicas of the modules, in threads."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__(module)
+        self.device_ids = [0, 1]
+
+    def forward(self, input: Tensor) -> Tensor:
+        halves, results = input.chunk(2), dict[int, Tensor | Exception]()
+
+        def run(number: int) -> None:
+            try:
+                results[number] = self._replica()(halves[number])
+            except Exception as error:
+                results[number] = error
+
+        threads = [threading.Thread(target=run, args=(number,)) for number in (0, 1)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for result in results.values():
+            if isinstance(result, Exception):
+                raise result
+        return torch.cat([results[0], results[1]])  # type: ignore[list-item]
+
+    def _replica(self) -> nn.Module:
+        layers = [layer._replicate_for_data_parallel() for layer in self.module]  # type: ignore
+        for replica, layer in zip(layers, self.module, strict=True):  # type: ignore[arg-type]
+            for key, parameter in layer._parameters.items():
+                setattr(replica, key, parameter.clone())
+        return nn.Sequential(*layers)
+
+
+@pytest.mark.row(
+    "Several processes",
+    "`torch.nn.DataParallel` on several devices (threads)",
+    "its replicas are copies that the optimizer does not see: use DistributedDataParallel",
+    answer="error",
+)
+@pytest.mark.parametrize("found", ["parameters alone", "model=", "after a step"])
+def test_replicas_in_threads_are_an_error(found: str, batches: list[Batch]) -> None:
+    model = MLP.model()
+    at_once = {"model": model} if found == "model=" else {}
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, **at_once)
+    if found == "after a step":
+        train(model, optimizer, batches)
+    before = weights(model)
+    with pytest.raises(RuntimeError, match=r"trains copies .* DistributedDataParallel"):
+        train(OnThreads(model), optimizer, batches)
+    assert same(model.parameters(), before)
+    optimizer.detach()
+
+
+def test_replicas_of_another_model_are_none_of_its_business(batches: list[Batch]) -> None:
+    teacher, model = OnThreads(MLP.model()), MLP.model()
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1)
+    assert teacher(batches[0][0]).shape == (12, CLASSES)
+    train(model, optimizer, batches)
+    assert list(optimizer.routed_units()) == ["2"]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_real_replicas_are_an_error(batches: list[Batch]) -> None:
+    model = MLP.model().cuda()
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1)
+    with pytest.raises(RuntimeError, match="DataParallel trains copies"):
+        nn.DataParallel(model)(batches[0][0].cuda())
+    optimizer.detach()
+
+
+def test_a_process_without_any_batch_cannot_stand_in(model: nn.Module) -> None:
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1)
+    hook = optimizer.join_hook()
+    with pytest.raises(RuntimeError, match="must take a step before it runs out of batches"):
+        hook.main_hook()
+    assert optimizer.join_device == model[0].weight.device
+    optimizer.detach()

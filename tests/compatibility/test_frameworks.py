@@ -1,0 +1,193 @@
+"""Lightning, Accelerate, Hugging Face's Trainer, timm: a model trained in each, sparse at the end."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
+
+from interpretable_sgd import InterpretableSGD
+from tests.models import CLASSES
+
+EPOCHS, BLOCK = 30, 4
+OPTIONS: dict[str, Any] = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "block_size": BLOCK}
+
+
+def data() -> TensorDataset:
+    """64 inputs, of which 3 each decide a class."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(512, 64, generator=generator)
+    y = torch.stack([x[:, 3 * c : 3 * c + 3].sum(1) for c in range(CLASSES)]).argmax(0)
+    return TensorDataset(x, y)
+
+
+def loader() -> DataLoader:
+    return DataLoader(data(), 64, shuffle=True, generator=torch.Generator().manual_seed(0))
+
+
+def build() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, CLASSES))
+
+
+def assert_sparse_and_right(model: nn.Module, optimizer: InterpretableSGD) -> None:
+    """About `BLOCK` connections of 64 per class, and a model that classifies."""
+    ((_, units),) = optimizer.routed_units().items()
+    x, y = data().tensors
+    assert units.support.sum(1).float().mean() <= 1.5 * BLOCK
+    assert (model(x).argmax(1) == y).float().mean() >= 0.9
+
+
+def framework(what: str, how: str) -> pytest.MarkDecorator:
+    return pytest.mark.row("Frameworks", what, how)
+
+
+@framework(
+    "Lightning", "automatic optimisation (a closure), clipping, and resumed from its checkpoint"
+)
+@pytest.mark.filterwarnings("ignore")
+def test_lightning(tmp_path: Path) -> None:
+    lightning = pytest.importorskip("lightning")
+
+    class Module(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = build()
+
+        def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+            return cross_entropy(self.model(batch[0]), batch[1])
+
+        def configure_optimizers(self) -> InterpretableSGD:
+            return InterpretableSGD(self.parameters(), horizon=96, **OPTIONS)
+
+    def trainer(epochs: int) -> Any:
+        return lightning.Trainer(
+            max_epochs=epochs,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            gradient_clip_val=1.0,
+            default_root_dir=tmp_path,
+        )
+
+    half = trainer(EPOCHS // 2)
+    half.fit(Module(), loader())
+    half.save_checkpoint(tmp_path / "half.ckpt")
+    module, whole = Module(), trainer(EPOCHS)
+    whole.fit(module, loader(), ckpt_path=tmp_path / "half.ckpt", weights_only=True)
+    optimizer = whole.optimizers[0]
+    assert optimizer.state[module.model[2].weight]["routed_steps"] == EPOCHS * 8
+    assert_sparse_and_right(module.model, optimizer)
+
+
+@framework(
+    "Accelerate", "`prepare`, `accumulate`, clipping, a scheduler, `save_state` and `load_state`"
+)
+@pytest.mark.filterwarnings("ignore")
+def test_accelerate(tmp_path: Path) -> None:
+    accelerate = pytest.importorskip("accelerate")
+    accelerator = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=2)
+    model = build()
+    optimizer = InterpretableSGD(model.parameters(), horizon=48, **OPTIONS)
+    rates = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS * 8)
+    wrapped = accelerator.prepare(model, optimizer, loader(), rates)
+    trained, wrapped_optimizer, batches, wrapped_rates = wrapped
+    for epoch in range(EPOCHS):
+        for x, y in batches:
+            with accelerator.accumulate(trained):
+                accelerator.backward(cross_entropy(trained(x), y))
+                accelerator.clip_grad_norm_(trained.parameters(), 1.0)
+                wrapped_optimizer.step()
+                wrapped_rates.step()
+                wrapped_optimizer.zero_grad()
+        if epoch == EPOCHS // 2:
+            accelerator.save_state(str(tmp_path))
+            accelerator.load_state(str(tmp_path))
+    assert optimizer.state[model[2].weight]["routed_steps"] == EPOCHS * 4
+    assert_sparse_and_right(model, optimizer)
+
+
+@framework("Hugging Face `Trainer`", "`optimizers=(optimizer, scheduler)`, accumulation")
+@pytest.mark.filterwarnings("ignore")
+def test_trainer(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+
+    class Classifier(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = build()
+
+        def forward(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+            logits = self.model(x)
+            return {"loss": cross_entropy(logits, labels), "logits": logits}
+
+    net = Classifier()
+    optimizer = InterpretableSGD(net.parameters(), horizon=48, **OPTIONS)
+    rates = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, total_iters=EPOCHS * 4)
+    arguments = transformers.TrainingArguments(
+        output_dir=str(tmp_path),
+        num_train_epochs=EPOCHS,
+        per_device_train_batch_size=64,
+        gradient_accumulation_steps=2,
+        use_cpu=True,
+        report_to=[],
+        save_strategy="no",
+        logging_strategy="no",
+        disable_tqdm=True,
+    )
+    transformers.Trainer(
+        model=net,
+        args=arguments,
+        train_dataset=[{"x": x, "labels": y} for x, y in data()],
+        optimizers=(optimizer, rates),
+    ).train()
+    assert optimizer.state[net.model[2].weight]["routed_steps"] == EPOCHS * 4
+    assert_sparse_and_right(net.model, optimizer)
+
+
+@framework(
+    "timm", "`param_groups_weight_decay`, its schedulers, `dispatch_clip_grad`, `ModelEmaV3`"
+)
+def test_timm() -> None:
+    timm = pytest.importorskip("timm")
+    optim, utils = pytest.importorskip("timm.optim"), pytest.importorskip("timm.utils")
+    schedulers = pytest.importorskip("timm.scheduler")
+    model = build()
+    decay = OPTIONS["weight_decay"]
+    groups = optim.param_groups_weight_decay(model, weight_decay=decay)
+    optimizer = InterpretableSGD(groups, horizon=96, **OPTIONS)
+    rates = schedulers.CosineLRScheduler(optimizer, t_initial=EPOCHS, lr_min=0.01)
+    average = utils.ModelEmaV3(model, decay=0.9)
+    for epoch in range(EPOCHS):
+        for x, y in loader():
+            optimizer.zero_grad()
+            cross_entropy(model(x), y).backward()
+            utils.dispatch_clip_grad(model.parameters(), 1.0, mode="norm")
+            optimizer.step()
+            average.update(model)
+        rates.step(epoch + 1)
+    assert timm.__version__ and type(average.module[2]) is nn.Linear
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.0, decay]
+    assert_sparse_and_right(model, optimizer)
+    assert_sparse_and_right(average.module, optimizer)
+
+
+@framework("models of timm: a ResNet and a Vision Transformer", "their heads are routed")
+@pytest.mark.parametrize(("name", "head"), [("test_resnet", "fc"), ("test_vit", "head")])
+def test_models_of_timm(name: str, head: str) -> None:
+    timm = pytest.importorskip("timm")
+    model = timm.create_model(name, pretrained=False, num_classes=CLASSES)
+    optimizer = InterpretableSGD(model.parameters(), lr=1e-2, horizon=0, block_size=2)
+    size = model.default_cfg["input_size"][-1]
+    for _ in range(2):
+        optimizer.zero_grad()
+        cross_entropy(model(torch.randn(4, 3, size, size)), torch.arange(4)).backward()
+        optimizer.step()
+    ((routed, units),) = optimizer.routed_units().items()
+    assert routed == head and units.selected.min() < 1

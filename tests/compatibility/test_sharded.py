@@ -1,0 +1,246 @@
+"""FSDP2 (fully_shard): weights in parts, masks of the whole; checkpoints from 2 ranks to 1 and back."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
+from torch.nn.functional import cross_entropy
+
+from interpretable_sgd import InterpretableSGD
+from tests.models import CASES, MLP, Batch, train
+from tests.ranks import join, spawned
+
+pytestmark = pytest.mark.filterwarnings("ignore:masks per sample")
+STEPS = 4
+OPTIONS: dict[str, Any] = {"lr": 0.1, "momentum": 0.9, "block_size": 3, "weight_decay": 0.01}
+MODES: dict[str, dict[str, Any]] = {
+    "default": {"horizon": 2},
+    "all layers, shrinking": {"layers": "all", "horizon": 0, "shrink": 100.0},
+    "systematic, unbiased": {"draw": "systematic", "correction": "unbiased"},
+}
+
+
+def shard(model: nn.Module, **policy: Any) -> nn.Module:
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    for layer in model.children():
+        if list(layer.parameters()):
+            fully_shard(layer, mesh=mesh, **policy)
+    fully_shard(model, mesh=mesh, **policy)
+    return model
+
+
+def part(batch: Batch) -> Batch:
+    """This process's share of a batch."""
+    size = 12 // dist.get_world_size()
+    share = slice(size * dist.get_rank(), size * (dist.get_rank() + 1))
+    return batch[0][share], batch[1][share]
+
+
+def everything(model: nn.Module, optimizer: InterpretableSGD) -> dict[str, Tensor]:
+    tensors = {}
+    for name, parameter in model.named_parameters():
+        state = optimizer.state[parameter]
+        for key, value in [("weight", parameter.detach()), *state.items()]:
+            whole = value.full_tensor() if hasattr(value, "full_tensor") else torch.as_tensor(value)
+            tensors[f"{name} {key}"] = whole.clone()
+    return tensors
+
+
+def trained(case: str, mode: dict[str, Any]) -> dict[str, Any]:
+    model = shard(CASES[case].model())
+    optimizer = InterpretableSGD(model.parameters(), **OPTIONS, **mode)
+    train(model, optimizer, map(part, CASES[case].batches(STEPS)))
+    units = optimizer.routed_units()
+    return everything(model, optimizer) | {"support": [u.support for u in units.values()]}
+
+
+def per_sample() -> list[Tensor]:
+    """Gradients of one step whose masks keep everything, and of one whose masks do not."""
+    gradients = []
+    for block_size in (1000, 1):
+        model = shard(MLP.model())
+        options = {"mask": "per-sample", "block_size": block_size, "lr": 0.1}
+        optimizer = InterpretableSGD(model.parameters(), **options)
+        x, y = part(MLP.batches(1)[0])
+        cross_entropy(model(x), y).backward()
+        gradients.append(model[2].weight.grad.full_tensor())  # type: ignore[index]
+        optimizer.step()
+        optimizer.detach()
+    return gradients
+
+
+def mixed_precision() -> tuple[str, bool]:
+    model = shard(MLP.model(), mp_policy=MixedPrecisionPolicy(param_dtype=torch.bfloat16))
+    optimizer = InterpretableSGD(model.parameters(), horizon=0, **OPTIONS)
+    for x, y in map(part, MLP.batches(STEPS)):
+        optimizer.zero_grad()
+        cross_entropy(model(x).float(), y).backward()
+        optimizer.step()
+    moments = optimizer.state[model[2].weight]["moments"]  # type: ignore[index]
+    return str(moments.dtype), bool(moments.any())
+
+
+def tensor_parallel() -> str:
+    model = MLP.model()
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    parallelize_module(model, mesh, {"2": ColwiseParallel(output_layouts=None)})
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1)
+    try:
+        model(MLP.batches(1)[0][0])
+    except TypeError as error:
+        return str(error)
+    finally:
+        optimizer.detach()
+    return "no error"
+
+
+def process(rank: int, folder: str) -> None:
+    join(rank, folder)
+    results: dict[str, Any] = {
+        f"{case}, {name}": trained(case, mode)
+        for case in ("mlp", "convolutions", "bare linear")
+        for name, mode in MODES.items()
+    }
+    results |= {
+        "per-sample": per_sample(),
+        "mixed": mixed_precision(),
+        "tensor parallel": tensor_parallel(),
+    }
+    torch.save(results, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    return spawned(process, tmp_path_factory.mktemp("ranks"))
+
+
+@pytest.mark.row(
+    "Several processes",
+    "FSDP2: `fully_shard`, DTensor parameters",
+    "masks of one process on the whole batch; each rank holds the statistic of a routed layer whole",
+)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("case", ["mlp", "convolutions", "bare linear"])
+def test_sharded_models_train_as_one_process_does(case: str, mode: str, ranks: list[Any]) -> None:
+    left, right = (rank[f"{case}, {mode}"] for rank in ranks)
+    model = CASES[case].model()
+    optimizer = InterpretableSGD(model.parameters(), **OPTIONS, **MODES[mode])
+    train(model, optimizer, CASES[case].batches(STEPS))
+    alone = everything(model, optimizer)
+    assert left.keys() == right.keys() == alone.keys() | {"support"}
+    masked = [key for key in alone if key.endswith("selected")]
+    assert masked and all((alone[key] < STEPS).any() for key in masked)
+    for key, expected in alone.items():
+        assert torch.equal(left[key], right[key]), key
+        # Other processes than one keep both signs apart, and count on their own scale.
+        if not key.endswith("moments"):
+            torch.testing.assert_close(left[key], expected, rtol=1e-4, atol=1e-5, msg=key)
+    supports = [units.support for units in optimizer.routed_units().values()]
+    assert all(map(torch.equal, left["support"], supports)) and all(map(Tensor.any, supports))
+
+
+def test_per_sample_masks_are_in_the_sharded_gradient(ranks: list[Any]) -> None:
+    whole, masked = ranks[0]["per-sample"]
+    model = MLP.model()
+    x, y = MLP.batches(1)[0]
+    cross_entropy(model(x), y).backward()
+    torch.testing.assert_close(whole, model[2].weight.grad)
+    assert masked.any() and not torch.allclose(masked, whole)
+
+
+def test_sharded_mixed_precision_keeps_statistics_wide(ranks: list[Any]) -> None:
+    assert ranks[0]["mixed"] == ("torch.float32", True)
+
+
+@pytest.mark.row(
+    "Several processes",
+    "tensor parallelism: a routed weight that is split while its layer runs",
+    "leave the layer out of `layers`",
+    answer="error",
+)
+def test_weights_split_within_a_layer_are_an_error(ranks: list[Any]) -> None:
+    message = ranks[0]["tensor parallel"]
+    assert message.startswith("layers must not choose weights that are split within a layer")
+    assert "Linear" in message and "fully_shard is supported" in message
+
+
+def stage(rank: int, folder: str, ranks: int, first: int, last: int) -> None:
+    """Train steps first to last, from the checkpoint that ends at `first` if there is one."""
+    join(rank, folder, ranks)
+    model = shard(MLP.model()) if ranks > 1 else MLP.model()
+    optimizer = InterpretableSGD(model.parameters(), horizon=6, **OPTIONS)
+    batches = [part(batch) for batch in MLP.batches(9)]
+    store = Path(folder).parent
+    if first:
+        train(model, optimizer, batches[:1])
+        of_model, of_optimizer = get_state_dict(model, optimizer)
+        saved = {"model": of_model, "optimizer": of_optimizer}
+        dcp.load(saved, checkpoint_id=store / f"at{first}")
+        set_state_dict(
+            model,
+            optimizer,
+            model_state_dict=saved["model"],
+            optim_state_dict=saved["optimizer"],
+        )
+    train(model, optimizer, batches[first:last])
+    of_model, of_optimizer = get_state_dict(model, optimizer)
+    dcp.save({"model": of_model, "optimizer": of_optimizer}, checkpoint_id=store / f"at{last}")
+    torch.save(everything(model, optimizer), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.row(
+    "State",
+    "`torch.distributed.checkpoint`, resharded from 2 ranks to 1 and back",
+    "continues with the same masks; take a training step before `get_optimizer_state_dict` in a new "
+    "process, or a warning says that statistics were lost",
+)
+def test_a_checkpoint_is_resharded_from_two_ranks_to_one_and_back(tmp_path: Path) -> None:
+    def run(ranks: int, first: int, last: int, name: str) -> dict[str, Tensor]:
+        folder = tmp_path / name
+        folder.mkdir()
+        return spawned(stage, folder, ranks, first, last, ranks=ranks)[0]
+
+    run(2, 0, 3, "two")
+    run(1, 3, 6, "one")
+    resharded = run(2, 6, 9, "two again")
+    straight = run(2, 0, 9, "straight")
+    assert (straight["2.weight selected"] < 9).any()
+    for key, expected in straight.items():
+        torch.testing.assert_close(resharded[key], expected, rtol=1e-4, atol=1e-5, msg=key)
+
+
+def test_a_state_without_its_statistics_warns(batches: list[Batch]) -> None:
+    """As where get_optimizer_state_dict was asked before anything had run."""
+    model, fresh = MLP.model(), MLP.model()
+    optimizer = InterpretableSGD(model.parameters(), horizon=0, **OPTIONS)
+    train(model, optimizer, batches)
+    state = optimizer.state_dict()
+    del state["state"][2]
+    other = InterpretableSGD(fresh.parameters(), horizon=0, **OPTIONS)
+    with pytest.warns(UserWarning, match=r"routes param_groups\[0\]\[2\], but holds no statistics"):
+        other.load_state_dict(state)
+    train(fresh, other, batches)
+    assert list(other.routed_units()) == ["2"]
+
+
+def test_asking_for_the_state_before_training_decides_and_warns_of_nothing(
+    batches: list[Batch], recwarn: pytest.WarningsRecorder
+) -> None:
+    model, named = MLP.model(), MLP.model()
+    for net, layers in ((model, "head"), (named, ["2"])):
+        optimizer = InterpretableSGD(net.parameters(), layers=layers, model=net, **OPTIONS)
+        _, state = get_state_dict(net, optimizer)
+        assert state["param_groups"][0]["routed"] is None
+        train(net, optimizer, batches)
+        assert list(optimizer.routed_units()) == ["2"]
+    assert not [w for w in recwarn if "routed" in str(w.message) or "no head" in str(w.message)]
