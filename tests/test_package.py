@@ -1,5 +1,6 @@
 """The wheel: what is in it, what it says of itself, and that it works without the extras."""
 
+import importlib
 import shutil
 import subprocess
 import sys
@@ -104,6 +105,14 @@ def test_metadata(metadata: Message) -> None:
     core = {line.split(">")[0].strip() for line in required if "extra ==" not in line}
     assert core == {"torch", "numpy"}
     assert {"all", "experiments", "test"} <= set(metadata.get_all("Provides-Extra", []))
+
+
+def test_the_console_script_leads_to_a_function(wheel: Path) -> None:
+    with ZipFile(wheel) as archive:
+        (name,) = [n for n in archive.namelist() if n.endswith(".dist-info/entry_points.txt")]
+        lines = archive.read(name).decode().split("\n")
+    assert "interpretable-sgd = interpretable_sgd.__main__:main" in lines
+    assert callable(importlib.import_module("interpretable_sgd.__main__").main)
 
 
 def test_version_is_the_same_everywhere(metadata: Message) -> None:

@@ -27,7 +27,7 @@ from interpretable_sgd.analysis.explanation import (
 from interpretable_sgd.analysis.gallery import Exemplar, exemplars
 from interpretable_sgd.analysis.heads import Head, find_head
 from interpretable_sgd.analysis.maps import find_map_layer, layer_of
-from interpretable_sgd.analysis.passes import placed
+from interpretable_sgd.analysis.passes import pair, placed, plain
 from interpretable_sgd.analysis.provenance import Watched, provenance
 from interpretable_sgd.analysis.readability import diversity
 from interpretable_sgd.analysis.stability import under_augmentation
@@ -109,6 +109,7 @@ def study(
     >>> found.layer, len(found.classes), found.figures["units"].value
     ('1', 4, 8)
     """
+    model = plain(model)
     found = find_head(model, head)
     names = _names(class_names, len(found.weight))
     saved = _places(checkpoint)
@@ -239,7 +240,10 @@ def _map_layer(
     """Name of the layer that has a map for each of the head's units."""
     if layer is not None:
         return layer_of(model, layer)[0]
-    images = next(iter(loader))[0]
+    first = next(iter(loader), None)
+    if first is None:
+        raise ValueError("loader must give its images again in each pass, it gave none")
+    images, _ = pair(first)
     with placed(model, device) as place:
         return find_map_layer(model, images[:1].to(place), head.weight.shape[1])
 

@@ -5,6 +5,7 @@ Index legend: `n` image of a batch, `u` unit, `j` place among the best.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torch.nn import functional
 
 from interpretable_sgd.analysis.explanation import Picture, as_bytes, stretched
 from interpretable_sgd.analysis.maps import captured
-from interpretable_sgd.analysis.passes import evaluating, placed
+from interpretable_sgd.analysis.passes import evaluating, pair, placed
 
 SIDE = 112  # longest side of a kept picture, in pixels
 
@@ -39,7 +40,7 @@ class Exemplar:
 @torch.no_grad()
 def exemplars(
     model: nn.Module,
-    loader: Iterable[tuple[Tensor, Tensor]],
+    loader: Iterable[Any],
     layer: nn.Module,
     units: Sequence[int],
     *,
@@ -76,7 +77,7 @@ def exemplars(
     best: dict[int, list[Exemplar]] = {u: [] for u in units}
     seen = 0
     with evaluating(model), placed(model, device) as place, captured(layer) as maps:
-        for images, labels in loader:
+        for images, labels in map(pair, loader):
             model(images.to(place))
             values = maps.values.float().cpu()
             look(values, seen)

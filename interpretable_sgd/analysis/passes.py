@@ -141,7 +141,7 @@ def batches(
     """
     inner = plain(model)
     with placed(inner, device) as place, reading(inner, head) as read:
-        for images, labels in map(_pair, loader):
+        for images, labels in map(pair, loader):
             _check_labels(labels, len(head.weight))
             known = min(skip, len(labels))
             skip -= known
@@ -169,7 +169,12 @@ def image_batches(loader: Iterable[Any]) -> Iterator[Tensor]:
         yield images
 
 
-def _pair(batch: Any) -> tuple[Tensor, Tensor]:
+def pair(batch: Any) -> tuple[Tensor, Tensor]:
+    """Images and labels of a batch, whatever it holds besides.
+
+    Raises:
+        TypeError: the batch is something else.
+    """
     if not isinstance(batch, (tuple, list)) or len(batch) < 2:
         raise TypeError(f"loader must give (images, labels), got {type(batch).__name__}")
     images, labels = batch[0], torch.as_tensor(batch[1])

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from interpretable_sgd.analysis.checkpoints import fingerprint
+from interpretable_sgd.analysis.passes import pair
 
 PACKAGES = ("interpretable-sgd", "numpy", "torchvision")
 
@@ -79,9 +80,7 @@ class Watched:
     (7, 64)
     """
 
-    def __init__(
-        self, loader: Iterable[tuple[Tensor, Tensor]], wanted: Set[int] = frozenset()
-    ) -> None:
+    def __init__(self, loader: Iterable[Any], wanted: Set[int] = frozenset()) -> None:
         self.loader, self.wanted = loader, wanted
         self.kept: dict[int, tuple[Tensor, int]] = {}
         self._digest = hashlib.sha256()
@@ -93,7 +92,7 @@ class Watched:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         self._digest, seen = hashlib.sha256(), 0
-        for images, labels in self.loader:
+        for images, labels in map(pair, self.loader):
             for n in range(len(images)):
                 update(self._digest, images[n])
                 update(self._digest, labels[n].long())

@@ -132,6 +132,18 @@ def test_the_model_is_left_as_it_was():
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
+def test_compiled_models_and_batches_with_more_in_them():
+    """Hooks of a compiled graph would see nothing; the model inside is read."""
+    pixels, labels, _ = images()
+    batches = [[pixels, labels.tolist(), "more"]]
+    found = study(torch.compile(network()), batches)
+    plain = study(network(), [(pixels, labels)])
+    for name in ("classes", "residuals", "explanations"):
+        assert found.tables[name] == plain.tables[name]
+    assert found.provenance["data_hash"] == plain.provenance["data_hash"]
+    assert found.exemplars.keys() == plain.exemplars.keys()
+
+
 def test_a_head_that_reads_no_maps_has_no_pictures():
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 24 * 24, 3))
     pixels, labels, _ = images()
@@ -204,3 +216,9 @@ def test_a_loader_of_another_order_each_time_is_refused():
 
     with pytest.raises(ValueError, match="same images in the same order in each pass"):
         study(network(), Shuffled())
+
+
+def test_a_loader_that_gives_its_images_once_is_refused():
+    pixels, labels, _ = images()
+    with pytest.raises(ValueError, match="loader must give its images again in each pass"):
+        study(network(), iter([(pixels, labels)]))
