@@ -14,11 +14,13 @@ and it goes on with the next one.
 from __future__ import annotations
 
 import argparse
+import ast
 import dataclasses
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -52,13 +54,14 @@ class Job(NamedTuple):
     seed: int
     optimizer: str
     device: str
+    options: Mapping[str, Any] = MappingProxyType({})  # of InterpretableSGD, beside its defaults
 
     def prepare(self) -> tuple[Classifier, torch.optim.Optimizer, dict[str, Any]]:
         """The net, its optimizer, and the configuration that decides the result."""
         problem, seed = self.problem, self.seed
         source = problem.source(seed)
         model = build(problem.architecture, source.channels, source.classes, seed).to(self.device)
-        own = {"seed": seed} if self.optimizer == "InterpretableSGD" else {}
+        own = {"seed": seed, **self.options} if self.optimizer == "InterpretableSGD" else {}
         optimizer = OPTIMIZERS[self.optimizer](model.parameters(), lr=problem.lr, **SETTINGS, **own)
         chosen = {k: v for k, v in optimizer.param_groups[0].items() if _plain(v)}
         config = {
@@ -76,6 +79,17 @@ class Job(NamedTuple):
             "versions": results.versions(),
         }
         return model, optimizer, config
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """An option and its value: a Python literal, or else a word."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"must be OPTION=VALUE, got {text!r}")
+    try:
+        return name, ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return name, value
 
 
 def _plain(value: object) -> bool:
@@ -96,7 +110,7 @@ def main(argv: Sequence[str]) -> int:
 def _demo(args: argparse.Namespace) -> int:
     console = Console()
     jobs = [
-        Job(PROBLEMS[name].scaled(args.scale), seed, optimizer, args.device)
+        Job(PROBLEMS[name].scaled(args.scale), seed, optimizer, args.device, dict(args.set))
         for name in args.data
         for seed in args.seeds
         for optimizer in OPTIMIZERS
@@ -154,6 +168,14 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--threads", type=int, default=1, help="CPU threads (default 1: nets are small)"
     )
+    parser.add_argument(
+        "--set",
+        type=_option,
+        nargs="+",
+        default=[],
+        metavar="OPTION=VALUE",
+        help="options of InterpretableSGD that are not to have their defaults, as foresight=0",
+    )
     parser.add_argument("--scale", type=float, default=1.0, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if min(args.seeds) < 0:
@@ -164,6 +186,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         parser.error(f"--threads must be at least 1, got {args.threads}")
     if args.out.exists() and not args.out.is_dir():
         parser.error(f"--out must be a folder, got the file {args.out}")
+    try:
+        InterpretableSGD([torch.zeros(1)], **dict(args.set))
+    except (TypeError, ValueError) as error:
+        parser.error(f"--set: {error}")
     if not 0 < args.scale <= 1:
         parser.error(f"--scale must be in (0, 1], got {args.scale}")
     if args.device == "auto":

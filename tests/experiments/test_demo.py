@@ -1,6 +1,7 @@
 """The demo end to end on little data: files, summary, explanation, resumption, Ctrl-C, bad arguments."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -122,6 +123,16 @@ def test_a_rerun_trains_nothing_and_another_configuration_does(out, capsys, monk
         demo.main(["--out", str(out), *SMALL, "--seeds", "1"])
 
 
+def test_options_of_ours_can_be_set_and_are_part_of_the_configuration(out, tmp_path, capsys):
+    copy = shutil.copytree(out, tmp_path / "copy")
+    argv = ["demo", "--out", str(copy), "--data", "digits", *SMALL, "--set", "foresight=0"]
+    assert dispatch.main([*argv, "sparsity=0.5"]) == 0
+    assert capsys.readouterr().out.count("kept from an earlier run") == 1, "SGD has no such option"
+    runs = json.loads((copy / "summary.json").read_text())["runs"]
+    chosen = [run["config"]["optimizer"] for run in runs]
+    assert [(c.get("foresight"), c.get("sparsity")) for c in chosen] == [(None, None), (0, 0.5)]
+
+
 def test_interruption_keeps_finished_runs(tmp_path, capsys, monkeypatch):
     calls = []
 
@@ -154,6 +165,10 @@ def test_interruption_keeps_finished_runs(tmp_path, capsys, monkeypatch):
         (["--threads", "0"], "--threads must be at least 1, got 0"),
         (["--device", "tpu"], "--device must be auto, cpu or cuda, got tpu"),
         (["--out", __file__], "--out must be a folder, got the file"),
+        (["--set", "foresight"], "--set: must be OPTION=VALUE, got 'foresight'"),
+        (["--set", "foresight=-1"], "--set: foresight must be at least 0, and finite, got -1"),
+        (["--set", "mask=batch"], "--set: mask must be one of"),
+        (["--set", "hindsight=1"], "--set: "),
         (["--scale", "2"], r"--scale must be in (0, 1], got 2.0"),
     ],
 )
