@@ -41,5 +41,7 @@ def stands_for(weight: Tensor, parameter: Tensor) -> bool:
 
     While a layer of `fully_shard` runs, its weight is another tensor: its parameter gathered.
     """
+    if weight is parameter:
+        return True
     gathered = is_sharded(parameter) and not is_sharded(weight) and weight.is_leaf
-    return weight is parameter or (gathered and weight.shape == parameter.shape)
+    return gathered and weight.shape == parameter.shape
