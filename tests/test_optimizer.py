@@ -579,7 +579,7 @@ def test_per_sample_shares_add_up_over_steps_and_whole_rows_count_as_1() -> None
     train(model, optimizer, MLP.batches(3))
     state = optimizer.state[model[2].weight]
     assert (state["selected"] == 3).all()
-    optimizer.param_groups[0]["block_size"] = 2
+    optimizer.param_groups[0]["block_size"] = 6
     shares = [_masked_step(optimizer, model, batch)[2] for batch in MLP.batches(2)]
     assert all(0 < share.mean() < 0.5 for share in shares)
     torch.testing.assert_close(state["selected"], 3 + shares[0] + shares[1])
