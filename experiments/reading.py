@@ -106,12 +106,13 @@ def measured(run: results.Record) -> dict[str, Curve]:
     history, epochs = run["history"], run["config"]["epochs"]
     step = epochs / run["steps"]
     losses = np.array(history["losses"])
-    whole = len(losses) - len(losses) % SMOOTHED
-    means = losses[:whole].reshape(-1, SMOOTHED).mean(1)
+    window = min(SMOOTHED, len(losses))
+    whole = len(losses) - len(losses) % window
+    means = losses[:whole].reshape(-1, window).mean(1)
     found: dict[str, Curve] = {
         "validation accuracy": (list(range(epochs + 1)), history["validation_accuracy"]),
         "share of |w| < 0.001": _by_epoch(history["sparsity"], step),
-        "loss": _by_epoch(means.tolist(), SMOOTHED * step),
+        "loss": _by_epoch(means.tolist(), window * step),
     }
     if history["mean_iou"]:
         found["mean IoU of units"] = (history["iou_epochs"], history["mean_iou"])
