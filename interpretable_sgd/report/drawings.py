@@ -1,5 +1,7 @@
 """The charts of a report, each drawn from a table of the study alone."""
 
+from itertools import cycle
+
 from markupsafe import Markup
 
 from interpretable_sgd.analysis.studies import Study
@@ -7,6 +9,8 @@ from interpretable_sgd.analysis.tables import Table
 from interpretable_sgd.report.charts import Bar, Line, bars, columns, lines
 from interpretable_sgd.report.words import count
 
+KINDS = ("first", "second", "third", "quiet")
+MARKED = 20  # points of a curve, up to which each has a dot
 OUTCOMES = {"right": "first", "wrong": "second"}
 
 
@@ -133,15 +137,22 @@ def comparison_chart(compared: Table) -> Markup:
 
 
 def training_chart(training: Table, series: str) -> Markup:
-    """One curve of the training run."""
+    """One measure of the training, a curve for each model."""
     rows = training.where(series=series)
-    points = list(zip(rows.column("step"), map(_or_nan, rows.column("value")), strict=True))
+    axis = rows.columns[2]
+    curves = []
+    for model, kind in zip(dict.fromkeys(rows.column("model")), cycle(KINDS), strict=False):
+        own = rows.where(model=model)
+        points = list(zip(own.column(axis), map(_or_nan, own.column("value")), strict=True))
+        curves.append(Line(model or series, points, kind, dots=len(points) <= MARKED))
+    # steps have no zero and most happens early; epochs have one
+    log = min(rows.column(axis)) > 0 and axis == "step"
     return lines(
-        [Line(series, points)],
+        curves,
         title=f"{series} during training",
-        x_title="step (log)" if points and points[0][0] > 0 else "step",
+        x_title=f"{axis} (log)" if log else axis,
         y_title=series,
-        x_log=bool(points) and points[0][0] > 0,
+        x_log=log,
     )
 
 
