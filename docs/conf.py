@@ -24,6 +24,7 @@ extensions = [
     "mathml",
     "repository",
     "schemes",
+    "titles",
 ]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_extensions", "_static"]
