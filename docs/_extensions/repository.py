@@ -37,7 +37,7 @@ class Away(SphinxTransform):
             page = {"refdomain": "std", "reftype": "doc", "reftarget": "/" + PAGES[str(path)]}
             return pending_xref("", *node.children, **page, **refers)
         name = node.astext()
-        if re.fullmatch(rf"{path.stem}\.\w+", name) and path.parts[0] == LIBRARY:
+        if re.fullmatch(rf"{path.stem}\.(?!py$)\w+", name) and path.parts[0] == LIBRARY:
             function = {"refdomain": "py", "reftype": "obj", "reftarget": f"{LIBRARY}.{name}"}
             return pending_xref("", *node.children, **function, **refers)
         self.env.metadata[self.env.docname].setdefault(SOURCES, []).append(str(path))
