@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -70,33 +70,36 @@ def study(
 
 
 def compared(runs: Sequence[results.Record]) -> list[analysis.Compared]:
-    """Each other optimizer's mean over its seeds, and its first net with its largest weights alone."""
-    found = []
+    """Each other optimizer's mean over its seeds, its first net cut, and sparse heads on its units."""
+    found, fitted = [], []
     for name in dict.fromkeys(run["optimizer"] for run in runs):
         own = [run for run in runs if run["optimizer"] == name]
         accuracies = [run["test_accuracy"] for run in own]
         error = statistics.stdev(accuracies) / len(own) ** 0.5 if len(own) > 1 else None
         weights = statistics.mean(run["weights_per_class"] for run in own)
-        seeds = f"{name}, {len(own)} seeds" if len(own) > 1 else name
-        mean = analysis.Compared(seeds, weights, statistics.mean(accuracies), len(own), error)
-        if name != READ:
-            cut = own[0]["accuracy_at_weights"]
-            pairs = zip(cut["weights"], cut["accuracy"], strict=True)
-            found += [analysis.Compared(f"{name}, cut", k, accuracy) for k, accuracy in pairs]
-        if "sparse_heads" in own[0]:
-            heads = own[0]["sparse_heads"]
-            pairs = zip(heads["weights"], heads["accuracy"], strict=True)
-            fitted = f"sparse heads on the units of {name}"
-            found += [analysis.Compared(fitted, k, accuracy) for k, accuracy in pairs]
+        several = len(own) > 1 and name == READ
         # the net that is read is there already, as "this model"
-        if name != READ or len(own) > 1:
-            found.append(mean)
-    return found
+        if name != READ or several:
+            called = f"{name}, {len(own)} seeds" if several else name
+            mean = statistics.mean(accuracies)
+            found.append(analysis.Compared(called, weights, mean, len(own), error))
+        if name != READ:
+            found += _points(f"{name}, cut", own[0]["accuracy_at_weights"])
+        if "sparse_heads" in own[0]:
+            fitted += _points(f"sparse heads on the units of {name}", own[0]["sparse_heads"])
+    return found + fitted
+
+
+def _points(name: str, curve: Mapping[str, Sequence[float]]) -> list[analysis.Compared]:
+    pairs = zip(curve["weights"], curve["accuracy"], strict=True)
+    return [analysis.Compared(name, weights, accuracy) for weights, accuracy in pairs]
 
 
 def curves(runs: Sequence[results.Record]) -> dict[str, Curve]:
     """By epoch, the first net of each optimizer, the one that is read before the others."""
-    nets = {run["optimizer"]: measured(run) for run in reversed(runs)}
+    nets: dict[str, dict[str, Curve]] = {}
+    for run in runs:
+        nets.setdefault(run["optimizer"], measured(run))
     names = sorted(nets, key=lambda name: name != READ)
     return {f"{what}: {n}": nets[n][what] for what in nets[READ] for n in names}
 

@@ -9,7 +9,8 @@ from interpretable_sgd.analysis.tables import Table
 from interpretable_sgd.report.charts import Bar, Line, bars, columns, lines
 from interpretable_sgd.report.words import count
 
-KINDS = ("first", "second", "third", "quiet")
+KINDS = ("first", "second", "third", "fourth", "quiet")
+CUT = ", cut"
 MARKED = 20  # points of a curve, up to which each has a dot
 OUTCOMES = {"right": "first", "wrong": "second"}
 
@@ -114,18 +115,31 @@ def ablation_chart(ablation: Table, measure: str, y_title: str) -> Markup:
 
 
 def comparison_chart(compared: Table) -> Markup:
-    """Accuracy against weights per class, every model on one axis."""
+    """Accuracy against weights per class, every model on one axis.
+
+    A model and the same model cut have one colour and one name: a line, and a large dot on it.
+    """
     names = list(dict.fromkeys(compared.column("model")))
-    # a model and the same model cut have one colour
-    kinds = iter(["first", *["second", "third", "quiet"] * len(names)])
-    chosen: dict[str, str] = {}
+    models = list(dict.fromkeys(name.removesuffix(CUT) for name in names))
+    kinds = dict(zip(models, cycle(KINDS), strict=False))
     curves = []
     for name in names:
+        own = name.removesuffix(CUT)
         rows = compared.where(model=name)
-        points = list(zip(rows.column("weights per class"), rows.column("accuracy"), strict=True))
-        own = name.removesuffix(", cut")
-        kind = chosen.get(own) or chosen.setdefault(own, next(kinds))
-        curves.append(Line(name, sorted(points), kind, dots=True, line=len(points) > 1))
+        points = sorted(zip(rows.column("weights per class"), rows.column("accuracy"), strict=True))
+        whole = len(points) == 1
+        named = name == own + CUT or own + CUT not in names
+        curves.append(
+            Line(
+                own,
+                points,
+                kinds[own],
+                dots=True,
+                line=not whole,
+                named=named,
+                radius=6.0 if whole else 2.4,
+            )
+        )
     return lines(
         curves,
         title="Accuracy against weights per class",
@@ -153,6 +167,7 @@ def training_chart(training: Table, series: str) -> Markup:
         x_title=f"{axis} (log)" if log else axis,
         y_title=series,
         x_log=log,
+        y_percent=series.endswith("accuracy") or series.startswith("share"),
     )
 
 
