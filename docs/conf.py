@@ -38,6 +38,7 @@ myst_dmath_allow_space = False
 myst_dmath_double_inline = True
 
 autodoc_default_options = {"members": True, "member-order": "bysource"}
+autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 88
 napoleon_numpy_docstring = False
@@ -47,20 +48,24 @@ napoleon_custom_sections = [("Warns", "returns_style")]
 
 html_title = "interpretable_sgd"
 html_theme = "furo"
+pygments_style = "friendly"
 html_math_renderer = "mathml"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["from_disk.js"]
 html_show_sphinx = False
 html_copy_source = False
 html_show_copyright = False
 html_theme_options = {
     "light_css_variables": {
         "color-brand-primary": "#b93d06",
+        "color-sidebar-link-text--top-level": "var(--color-foreground-primary)",
         "color-brand-content": "#b93d06",
         "color-brand-visited": "#8a3a17",
     },
     "dark_css_variables": {
         "color-brand-primary": "#ff8a57",
+        "color-sidebar-link-text--top-level": "var(--color-foreground-primary)",
         "color-brand-content": "#ff8a57",
         "color-brand-visited": "#e0a184",
     },
