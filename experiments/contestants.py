@@ -13,7 +13,9 @@ from experiments.models import Classifier
 from interpretable_sgd import InterpretableSGD
 
 SETTINGS = {"momentum": 0.9, "weight_decay": 5e-4}
-L1 = 5e-3  # gives the scenes about five weights a class; validation, seed 0
+# the strongest of .0007, .002, .003, .005 that keeps the scenes' accuracy: on validation images of
+# seed 0 they gave .895, .893, .883, .712, with 45, 20, 13, 9 weights a class
+L1 = 3e-3
 
 
 def sgd(model: Classifier, lr: float, seed: int) -> torch.optim.Optimizer:

@@ -4,7 +4,7 @@ import copy
 
 import torch
 
-from experiments.contestants import contestants
+from experiments.contestants import L1, contestants
 from experiments.models import build, digits_resnet
 
 
@@ -21,7 +21,7 @@ def stepped(name, **changes):
 
 def test_l1_is_sgd_and_a_soft_threshold_of_the_head():
     dense, sparse = stepped("SGD"), stepped("SGD with L1")
-    threshold = 5e-3 * 0.1 / (1 - 0.9)
+    threshold = L1 * 0.1 / (1 - 0.9)
     expected = copy.deepcopy(dense.state_dict())
     w = expected["fc.weight"]
     expected["fc.weight"] = w.sign() * (w.abs() - threshold).clamp(min=0)
