@@ -44,10 +44,11 @@ def flat(steps: int, options: dict) -> None:
     optimizer = InterpretableSGD(model.parameters(), lr=0.01, momentum=0.9, layers="all", **options)
     scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, 0.5, steps)
     batches = MLP.batches(4)
+    # From the start: objects that torch keeps and replaces would else count once they are replaced.
+    tracemalloc.start()
     train(model, optimizer, batches * (steps // 8), scheduler.step)
     readings = 20
     traced, held = [], []
-    tracemalloc.start()
     for _ in range(readings):
         train(model, optimizer, batches * (steps // 8 // readings), scheduler.step)
         gc.collect()
