@@ -23,7 +23,7 @@ from experiments.watching import Watch
 from interpretable_sgd import analysis
 
 EXPLAINED = 6  # test images, from the first, whose unit maps are stored for the figure
-WATCHED_IMAGES = 300  # validation images with masks, to compare units with while they form
+WATCHED_IMAGES = 150  # validation images with masks, to compare units with while they form
 FROZEN = "SGD"  # whose units sparse heads are fitted on
 
 
