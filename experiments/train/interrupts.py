@@ -1,0 +1,48 @@
+"""Ctrl-C, and a scheduler's SIGTERM, as a question that the loop answers between two steps."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stop:
+    """Whether somebody asked to stop."""
+
+    asked = False
+
+
+@contextmanager
+def deferred() -> Iterator[Stop]:
+    """Note the first signal; a second one acts as it did before. Outside the main thread nothing changes.
+
+    >>> with deferred() as stop:
+    ...     signal.raise_signal(signal.SIGTERM)
+    ...     stop.asked
+    True
+    """
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def put_back() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def note(number: int, frame: Any) -> None:
+        stop.asked = True
+        put_back()
+
+    for number in SIGNALS:
+        signal.signal(number, note)
+    try:
+        yield stop
+    finally:
+        put_back()

@@ -1,0 +1,89 @@
+"""Which images each step sees: a function of (seed, epoch, step), so there is no state to lose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from experiments.train.randomness import derived
+
+Key = tuple[int, int]
+
+
+class Order(Sampler[list[Key]]):
+    """Batches of (epoch, image) without replacement; each epoch has an order of its own.
+
+    Args:
+        images: their number; what is left over after the last whole batch is dropped in that epoch.
+        batch: images in a step.
+        epochs: passes.
+        seed: of the orders.
+        start: step to begin with.
+        parts: a step's batch comes in so many equal parts.
+
+    >>> [[image for _, image in batch] for batch in Order(5, 2, epochs=1, seed=0)]
+    [[2, 1], [0, 3]]
+    >>> list(Order(5, 2, epochs=2, seed=0))[2:] == list(Order(5, 2, epochs=2, seed=0, start=2))
+    True
+    """
+
+    def __init__(
+        self, images: int, batch: int, epochs: int, seed: int, start: int = 0, parts: int = 1
+    ) -> None:
+        if images < batch:
+            raise ValueError(f"images must be at least a batch of {batch}, got {images}")
+        if batch % parts:
+            raise ValueError(f"batch must be a multiple of {parts} parts, got {batch}")
+        self.images, self.batch, self.epochs = images, batch, epochs
+        self.seed, self.start, self.parts = seed, start, parts
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches of an epoch."""
+        return self.images // self.batch
+
+    def __len__(self) -> int:
+        return (self.epochs * self.steps_per_epoch - self.start) * self.parts
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        first, skipped = divmod(self.start, self.steps_per_epoch)
+        for epoch in range(first, self.epochs):
+            generator = torch.Generator().manual_seed(derived(self.seed, epoch))
+            order = torch.randperm(self.images, generator=generator).tolist()
+            for step in range(skipped, self.steps_per_epoch):
+                chosen = order[step * self.batch : (step + 1) * self.batch]
+                size = self.batch // self.parts
+                for at in range(0, self.batch, size):
+                    yield [(epoch, image) for image in chosen[at : at + size]]
+            skipped = 0
+
+
+class Augmented(Dataset[tuple[Tensor, int]]):
+    """A data set asked by (epoch, image), whose random transform is a function of (seed, epoch, image).
+
+    So a worker's draws do not depend on how many workers there are, nor on where a run was cut.
+
+    Args:
+        images: map-style, of (image, label).
+        transform: may draw from torch's global generator.
+        seed: of the draws.
+    """
+
+    def __init__(
+        self, images: Dataset[tuple[Any, int]], transform: Callable[[Any], Tensor], seed: int
+    ) -> None:
+        self.images, self.transform, self.seed = images, transform, seed
+
+    def __len__(self) -> int:
+        return len(self.images)  # type: ignore[arg-type]
+
+    def __getitem__(self, key: Key) -> tuple[Tensor, int]:
+        epoch, index = key
+        image, label = self.images[index]
+        with torch.random.fork_rng(devices=[]):
+            torch.random.default_generator.manual_seed(derived(self.seed, epoch, index))
+            return self.transform(image), label
