@@ -39,8 +39,8 @@ def flat(steps: int, options: dict, most: float) -> None:
     """No growth of Python's or the process's memory over the second half of so many steps.
 
     A kept tensor, hook or graph would be 100 bytes a step or more; readings of RSS come in pages.
-    torch replaces objects that it keeps for some thousand steps, also under its own SGD: a growth of
-    20 kB in all, which is 1.4 bytes a step over 12,800 steps, and up to 27 over 1,600.
+    torch replaces objects that it keeps for some thousand steps: a growth of 20 kB in all (9 kB under
+    torch.optim.SGD), which is 1.4 bytes a step over 12,800 steps, and up to 27 over 1,600.
 
     Args:
         steps: of the whole run.
