@@ -203,7 +203,15 @@ def test_ctrl_c_ends_the_step_and_saves(tmp_path, number):
     assert all(map(torch.equal, weights(resumed), weights(trained())))
 
 
-def test_a_second_ctrl_c_acts_at_once():
+@pytest.fixture
+def interruptible():
+    """Ctrl-C raises, though a shell that started the tests in the background may have it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_ctrl_c_acts_at_once(interruptible):
     def press_twice(at):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
