@@ -12,6 +12,7 @@ COMMANDS = {
     "demo": ("experiments.demo", "train with SGD and with InterpretableSGD, compare, draw"),
     "toy": ("experiments.toy", "Figure 2: class formulas of a tiny network of known semantics"),
     "selection-map": ("experiments.selection_map", "Figure 3: EM and Dynamic-K selection on a map"),
+    "pictures": ("experiments.pictures", "draw the pictures of the documentation"),
     "bench optimizer": ("experiments.bench.optimizer", "cost of a training step over SGD's"),
     "bench routing": ("experiments.bench.routing", "cost of routed layers"),
     "bench dissection": ("experiments.bench.dissection", "cost of labelling units with concepts"),

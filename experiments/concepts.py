@@ -6,7 +6,7 @@ import torch
 
 from experiments.data.generated import Generated
 from experiments.data.splits import check_integer, check_split
-from interpretable_sgd.analysis.concepts import ConceptSample, numbered
+from interpretable_sgd.analysis.concepts import ConceptArrays, ConceptSample, numbered
 
 
 class GeneratedConcepts:
@@ -44,3 +44,9 @@ class GeneratedConcepts:
     def name(self, index: int) -> str:
         """Split and number."""
         return f"{self.split} {index}"
+
+
+def drawn(source: Generated, split: str, n: int) -> ConceptArrays:
+    """The first n images of a split with their masks, drawn once: for those who read them often."""
+    images, _ = source.tensors(split, n)
+    return ConceptArrays.of_masks(images, source.masks(split, n), names=source.concept_names)

@@ -17,6 +17,8 @@ DEFINITIONS = {
     "sparsity": "share of the head's weights with |W_cm| < 1e-3",
     "residual_at_5": "mean over test images of 1 - (sum of the 5 largest |W_cm x_m|) / "
     "(sum over all m of |W_cm x_m|), c the predicted class; the bias is in neither sum",
+    "sparse_heads": "multinomial L1 regressions on the frozen units of the dense net, a point for each "
+    "strength, refitted without the penalty where validation images say so",
     "gradient": "<g', g''>, gradients of the loss on two disjoint batches of the size trained on, "
     "batch norm as in training: unbiased for the squared norm of the training objective's gradient",
 }

@@ -28,6 +28,7 @@ class Problem:
         epochs: passes over the training images.
         lr: the largest learning rate of both optimizers, chosen for SGD on validation images.
         batch: images in a step.
+        contestants: ways to train it, see `experiments.contestants`.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Problem:
     epochs: int
     lr: float
     batch: int = 64
+    contestants: tuple[str, ...] = ("SGD", "InterpretableSGD")
 
     def load(self, seed: int) -> dict[str, tuple[Tensor, Tensor]]:
         """Images and labels by split."""
@@ -85,7 +87,13 @@ PROBLEMS = {
     for problem in (
         Problem("digits", Digits, digits_resnet, None, epochs=40, lr=0.2),
         Problem(
-            "scenes", lambda s: Scenes(seed=s), small_resnet, (5000, 1500, 2000), epochs=8, lr=0.2
+            "scenes",
+            lambda s: Scenes(seed=s),
+            small_resnet,
+            (5000, 1500, 2000),
+            epochs=8,
+            lr=0.2,
+            contestants=("SGD", "InterpretableSGD", "SGD with L1"),
         ),
         Problem(
             "glyphs", lambda s: Glyphs(seed=s), glyph_net, (6000, 1500, 2000), epochs=8, lr=0.4

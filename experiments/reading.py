@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +11,16 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 from experiments import results
+from experiments.concepts import drawn
 from experiments.data.generated import Generated
 from experiments.models import build
 from experiments.problems import PROBLEMS, Problem
 from interpretable_sgd import analysis, report
-from interpretable_sgd.analysis.concepts import ConceptArrays
 
 READ = "InterpretableSGD"
 CONCEPT_IMAGES = 1000  # validation images with exact masks, to name units by
 BATCH = 250
+Curve = tuple[list[float], list[float]]
 SMOOTHED = 10  # steps that a point of the loss curve is the mean of
 
 
@@ -48,10 +49,7 @@ def study(
     concepts, truth = None, None
     if isinstance(source, Generated):
         shown = CONCEPT_IMAGES if problem.sizes is None else min(CONCEPT_IMAGES, problem.sizes[1])
-        masks = source.masks("validation", shown)
-        pictures, _ = source.tensors("validation", shown)
-        concepts = ConceptArrays.of_masks(pictures, masks, names=source.concept_names)
-        truth = source.composition
+        concepts, truth = drawn(source, "validation", shown), source.composition
     last = model.maps[-1]
     return analysis.study(
         model,
@@ -62,7 +60,8 @@ def study(
         below=last.conv2 if isinstance(last, BasicBlock) else None,
         layer_below=last.bn1 if isinstance(last, BasicBlock) else None,
         compared=compared(runs),
-        training=curves(record),
+        training=curves(runs),
+        training_axis="epoch",
         augment=one_pixel,
         name=f"{problem.name}, {record['optimizer']}",
         config=record["config"],
@@ -71,36 +70,61 @@ def study(
 
 
 def compared(runs: Sequence[results.Record]) -> list[analysis.Compared]:
-    """Each other optimizer's mean over its seeds, and its first net with its largest weights alone."""
-    found = []
+    """Each other optimizer's mean over its seeds, its first net cut, and sparse heads on its units."""
+    found, fitted = [], []
     for name in dict.fromkeys(run["optimizer"] for run in runs):
         own = [run for run in runs if run["optimizer"] == name]
         accuracies = [run["test_accuracy"] for run in own]
         error = statistics.stdev(accuracies) / len(own) ** 0.5 if len(own) > 1 else None
         weights = statistics.mean(run["weights_per_class"] for run in own)
-        seeds = f"{name}, {len(own)} seeds" if len(own) > 1 else name
-        mean = analysis.Compared(seeds, weights, statistics.mean(accuracies), len(own), error)
-        if name != READ:
-            cut = own[0]["accuracy_at_weights"]
-            pairs = zip(cut["weights"], cut["accuracy"], strict=True)
-            found += [analysis.Compared(f"{name}, cut", k, accuracy) for k, accuracy in pairs]
+        several = len(own) > 1 and name == READ
         # the net that is read is there already, as "this model"
-        if name != READ or len(own) > 1:
-            found.append(mean)
+        if name != READ or several:
+            called = f"{name}, {len(own)} seeds" if several else name
+            mean = statistics.mean(accuracies)
+            found.append(analysis.Compared(called, weights, mean, len(own), error))
+        if name != READ:
+            found += _points(f"{name}, cut", own[0]["accuracy_at_weights"])
+        if "sparse_heads" in own[0]:
+            fitted += _points(f"sparse heads on the units of {name}", own[0]["sparse_heads"])
+    return found + fitted
+
+
+def _points(name: str, curve: Mapping[str, Sequence[float]]) -> list[analysis.Compared]:
+    pairs = zip(curve["weights"], curve["accuracy"], strict=True)
+    return [analysis.Compared(name, weights, accuracy) for weights, accuracy in pairs]
+
+
+def curves(runs: Sequence[results.Record]) -> dict[str, Curve]:
+    """By epoch, the first net of each optimizer, the one that is read before the others."""
+    nets: dict[str, dict[str, Curve]] = {}
+    for run in runs:
+        nets.setdefault(run["optimizer"], measured(run))
+    names = sorted(nets, key=lambda name: name != READ)
+    return {f"{what}: {n}": nets[n][what] for what in nets[READ] for n in names}
+
+
+def measured(run: results.Record) -> dict[str, Curve]:
+    """Accuracy, emptiness of the head, loss, and IoU where the data have concepts."""
+    history, epochs = run["history"], run["config"]["epochs"]
+    step = epochs / run["steps"]
+    losses = np.array(history["losses"])
+    window = min(SMOOTHED, len(losses))
+    whole = len(losses) - len(losses) % window
+    means = losses[:whole].reshape(-1, window).mean(1)
+    found: dict[str, Curve] = {
+        "validation accuracy": (list(range(epochs + 1)), history["validation_accuracy"]),
+        "share of |w| < 0.001": _by_epoch(history["sparsity"], step),
+        "loss": _by_epoch(means.tolist(), window * step),
+    }
+    if history["mean_iou"]:
+        found["mean IoU of units"] = (history["iou_epochs"], history["mean_iou"])
     return found
 
 
-def curves(record: results.Record) -> dict[str, tuple[list[float], list[float]]]:
-    """Loss, as means of a few steps, and sparsity of the head."""
-    losses = np.array(record["history"]["losses"])
-    whole = len(losses) - len(losses) % SMOOTHED
-    means = losses[:whole].reshape(-1, SMOOTHED).mean(1)
-    steps = (np.arange(len(means)) + 1) * SMOOTHED
-    sparsity = record["history"]["sparsity"]
-    return {
-        f"loss, mean of {SMOOTHED} steps": (steps.tolist(), means.tolist()),
-        "share of |w| < 0.001": (list(range(1, len(sparsity) + 1)), sparsity),
-    }
+def _by_epoch(values: list[float], step: float) -> Curve:
+    """A value after each of equal steps, in epochs."""
+    return [step * (n + 1) for n in range(len(values))], values
 
 
 def one_pixel(images: Tensor) -> Tensor:

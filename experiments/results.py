@@ -147,7 +147,7 @@ def summary(
         definitions: what each number is.
         seconds: of the whole command, resumed runs not counted.
     """
-    curves = ("history", "accuracy_at_weights")
+    curves = ("history", "accuracy_at_weights", "sparse_heads")
     content = {
         "complete": len(records) == planned,
         "definitions": dict(definitions),

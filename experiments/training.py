@@ -23,7 +23,7 @@ class History:
         gradient_steps: steps after which the gradient was measured.
         gradients: <g', g''> there.
         seconds: training alone.
-        measuring_seconds: gradients of the figure.
+        measuring_seconds: gradients of the figure, and what `look` does.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -44,6 +44,7 @@ def train(
     seed: int,
     share: float = 0.04,
     report: Callable[[float], None] = lambda loss: None,
+    look: Callable[[int], None] = lambda epoch: None,
 ) -> History:
     """Train on batches without replacement, cosine schedule over the whole run.
 
@@ -57,6 +58,7 @@ def train(
         seed: of the order, which depends on nothing else.
         share: of the steps' work that measuring gradients may cost, in [0, 1).
         report: told the loss after each step.
+        look: told the epoch before the first and after each; its seconds do not count as training's.
 
     Raises:
         ValueError: fewer images than two batches, which a gradient measurement needs.
@@ -74,7 +76,8 @@ def train(
     losses: list[Tensor] = []
     start = time.perf_counter()
     model.train()
-    for _ in range(epochs):
+    history.measuring_seconds += _timed(look, 0)
+    for epoch in range(epochs):
         for chosen in torch.randperm(n, generator=order).split(batch)[: n // batch]:
             chosen = chosen.to(images.device)
             optimizer.zero_grad()
@@ -88,6 +91,7 @@ def train(
                 history.measuring_seconds += _measure(
                     model, images, labels, batch, sample, len(losses), history
                 )
+        history.measuring_seconds += _timed(look, epoch + 1)
     history.losses = torch.stack(losses).tolist()
     history.seconds = time.perf_counter() - start - history.measuring_seconds
     return history
@@ -105,6 +109,12 @@ def measuring_steps(steps: int, share: float) -> set[int]:
     if points < 2:
         return {steps} if share > 0 else set()
     return {round(steps ** (i / (points - 1))) for i in range(points)}
+
+
+def _timed(look: Callable[[int], None], epoch: int) -> float:
+    start = time.perf_counter()
+    look(epoch)
+    return time.perf_counter() - start
 
 
 def _finite(loss: Tensor, step: int) -> float:

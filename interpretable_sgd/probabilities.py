@@ -4,6 +4,8 @@ Index legend: the last dimension runs over the coordinates of a block (`m`); lea
 are independent blocks (rows `c`, and samples `i` where masks are per sample).
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -31,8 +33,9 @@ def waterfill(constants: Tensor, block_size: float, sparsity: float) -> Tensor:
         return _top(constants, block_size) * positive
     gamma = 1 / (1 - sparsity)
     logs = constants.log()
-    ranked = logs.sort(dim=-1, descending=True).values
-    saturated = _count_saturated(ranked, block_size, gamma)
+    # No more than K are saturated, so no more need be ranked.
+    ranked, places = logs.topk(min(logs.shape[-1], math.ceil(block_size) + 1), dim=-1)
+    saturated = _count_saturated(ranked, logs.scatter(-1, places, -torch.inf), block_size, gamma)
     # Relative to the largest unsaturated constant: differences of logs keep full precision.
     level = ranked.gather(-1, saturated.clamp(max=ranked.shape[-1] - 1))
     free = positive & (logs <= level)
@@ -43,10 +46,14 @@ def waterfill(constants: Tensor, block_size: float, sparsity: float) -> Tensor:
     return torch.where(enough | (logs > level), positive.to(shares), shares.clamp(max=1))
 
 
-def _count_saturated(ranked: Tensor, block_size: float, gamma: float) -> Tensor:
+def _count_saturated(ranked: Tensor, rest: Tensor, block_size: float, gamma: float) -> Tensor:
     """Smallest r such that sharing K - r over all but the r largest needs no probability over 1."""
-    powers = gamma * (ranked - ranked[..., :1]).nan_to_num(nan=-torch.inf, posinf=0.0)
-    tails = powers.flip(-1).logcumsumexp(-1).flip(-1)
+
+    def relative(logs: Tensor) -> Tensor:
+        return gamma * (logs - ranked[..., :1]).nan_to_num(nan=-torch.inf, posinf=0.0)
+
+    powers, below = relative(ranked), relative(rest).logsumexp(-1, keepdim=True)
+    tails = torch.cat([below, powers.flip(-1)], -1).logcumsumexp(-1)[..., 1:].flip(-1)
     places = torch.arange(ranked.shape[-1], device=ranked.device, dtype=ranked.dtype)
     remaining = (block_size - places).clamp(min=0).log()
     # A difference of 1e-12 decides nothing: both sides of the test give the same probabilities.

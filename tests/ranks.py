@@ -18,7 +18,7 @@ def join(rank: int, folder: str, ranks: int = 2) -> None:
         init_method=f"file://{folder}/rendezvous",
         rank=rank,
         world_size=ranks,
-        timeout=datetime.timedelta(seconds=20),
+        timeout=datetime.timedelta(seconds=60),
     )
 
 

@@ -20,8 +20,10 @@ from interpretable_sgd import InterpretableSGD
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)#\s]+)")
+LINK = re.compile(r"\]\((?!https?://|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)")
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"\[`(\w+)\.(\w+)`\]\([./]*/interpretable_sgd/(\w+)\.py\)")
+NEEDED = {"docs/how-to/lightning.md": "lightning"}
 OPTIONS = ROOT / "docs/optimizer.md"
 MODES: list[dict[str, Any]] = [
     {},
@@ -49,6 +51,8 @@ def test_python_of_a_document_runs(
     document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The blocks of a document are one program, in order; a failure names its line."""
+    if name_of(document) in NEEDED:
+        pytest.importorskip(NEEDED[name_of(document)], reason="the extra `frameworks` brings it")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "__document__"}
     for block in blocks_of(document):
@@ -57,9 +61,24 @@ def test_python_of_a_document_runs(
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
-def test_links_lead_to_files(document: Path) -> None:
-    for target in LINK.findall(document.read_text()):
-        assert (document.parent / target).exists(), f"{name_of(document)} links to {target}"
+def test_links_lead_to_files_and_headings(document: Path) -> None:
+    for target, anchor in LINK.findall(FENCE.sub("", document.read_text())):
+        file = document.parent / target if target else document
+        assert file.exists(), f"{name_of(document)} links to {target}"
+        if anchor:
+            assert anchor in anchors(file), f"{name_of(document)} links to {target}#{anchor}"
+
+
+def anchors(document: Path) -> set[str]:
+    """Of the headings, as git hosts make them: lower case, hyphens for spaces, no punctuation."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", document.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_anchors_are_those_of_a_git_host(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# The curvature $h$\n```\n# no heading\n```\n## CE3: it can `diverge`\n")
+    assert anchors(page) == {"the-curvature-h", "ce3-it-can-diverge"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -46,7 +46,7 @@ OPTIONAL = {
     "timm": set(),
     "sklearn": set(),
     "scipy": set(),
-    "pepit": set(),
+    "PEPit": set(),
 }
 BESIDE = ("theory", "experiments", "tests")
 FORBIDDEN = {

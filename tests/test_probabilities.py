@@ -249,3 +249,5 @@ def test_what_is_left_of_a_block_goes_to_silent_coordinates_of_its_row():
     whole = torch.tensor([[1.0, 1.0, 1.0], [0.5, 0.75, 1.0], [0.5, 0.5, 1.0]])
     assert torch.equal(fill(pi, constants, block_size=7), whole)
     assert torch.equal(fill(pi[:1], constants[:1], block_size=1), pi[:1])
+    of_samples = [t.expand(2, -1, -1) for t in (pi, constants)]
+    assert torch.equal(fill(*of_samples, block_size=2), filled.expand(2, -1, -1))

@@ -155,8 +155,9 @@ def main(argv: list[str]) -> int:
         arguments.error("--precision tf32 needs --device cuda")
     if len(options.horizons) < 3 or options.seeds < 2:
         arguments.error("a slope needs at least 3 horizons and 2 seeds")
-    torch.backends.cuda.matmul.allow_tf32 = options.precision == "tf32"
-    torch.backends.cudnn.allow_tf32 = options.precision == "tf32"
+    if options.device != "cpu":
+        torch.backends.cuda.matmul.allow_tf32 = options.precision == "tf32"
+        torch.backends.cudnn.allow_tf32 = options.precision == "tf32"
     try:
         asked = experiment(options)
     except (ValueError, ImportError, AttributeError) as problem:

@@ -16,7 +16,8 @@ def accuracy(out: Path, records: Sequence[Record]) -> list[Path]:
     """One figure per data set: `accuracy-DATA.png`.
 
     A line keeps the k largest weights of every row and sets the others to 0 without refitting (mean over
-    seeds, band from lowest to highest); a marker is a net as trained.
+    seeds, band from lowest to highest); a dot is a net as trained, a cross a sparse head on its frozen
+    units.
     """
     paths = []
     for data, some in style.by_data(records).items():
@@ -29,6 +30,14 @@ def accuracy(out: Path, records: Sequence[Record]) -> list[Path]:
             kept = np.array([run["accuracy_at_weights"]["accuracy"] for run in runs])
             axes.plot(counts, kept.mean(0), color=colour, label=f"{name}, largest k weights")
             axes.fill_between(counts, kept.min(0), kept.max(0), color=colour, alpha=0.15)
+            fitted = [run["sparse_heads"] for run in runs if "sparse_heads" in run]
+            axes.plot(
+                [weights for heads in fitted for weights in heads["weights"]],
+                [share for heads in fitted for share in heads["accuracy"]],
+                "x",
+                color=colour,
+                label=f"{name}, sparse head fitted afterwards" if fitted else None,
+            )
             axes.plot(
                 [run["weights_per_class"] for run in runs],
                 [run["test_accuracy"] for run in runs],

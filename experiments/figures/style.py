@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from experiments.results import Record
 
-COLOURS = {"SGD": "#5f6b7a", "InterpretableSGD": "#d9480f"}
+COLOURS = {"SGD": "#5f6b7a", "InterpretableSGD": "#d9480f", "SGD with L1": "#2b6cb0"}
 INK, PALE = "#22262b", "#c9ced6"
 
 

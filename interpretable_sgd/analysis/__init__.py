@@ -22,6 +22,7 @@ from interpretable_sgd.analysis.composition import (
     formula,
 )
 from interpretable_sgd.analysis.conduct import study
+from interpretable_sgd.analysis.contrasts import Contrast, contrast
 from interpretable_sgd.analysis.contributions import (
     residual,
     residuals,
@@ -33,17 +34,12 @@ from interpretable_sgd.analysis.decisions import Decisions, decide
 from interpretable_sgd.analysis.dissection.dissect import dissect
 from interpretable_sgd.analysis.dissection.null import random_basis
 from interpretable_sgd.analysis.dissection.result import Dissection
-from interpretable_sgd.analysis.explanation import (
-    Contrast,
-    Explanation,
-    contrast,
-    denormalized,
-    explain,
-    heat,
-)
+from interpretable_sgd.analysis.explanation import Explanation, explain
 from interpretable_sgd.analysis.gallery import Exemplar, exemplars
-from interpretable_sgd.analysis.heads import Head, find_head
+from interpretable_sgd.analysis.head_search import find_head
+from interpretable_sgd.analysis.heads import Head
 from interpretable_sgd.analysis.passes import reading
+from interpretable_sgd.analysis.pictures import denormalized, heat
 from interpretable_sgd.analysis.readability import (
     accuracy_at,
     class_independence,

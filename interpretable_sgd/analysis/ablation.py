@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from interpretable_sgd.analysis.contributions import top_units
-from interpretable_sgd.analysis.heads import Head, find_head
+from interpretable_sgd.analysis.head_search import find_head
+from interpretable_sgd.analysis.heads import Head
 from interpretable_sgd.analysis.passes import batches, plain
 from interpretable_sgd.analysis.readability import pruned
 

@@ -9,32 +9,26 @@ from torch import Tensor, nn
 
 from interpretable_sgd.analysis import findings, headline, trials
 from interpretable_sgd.analysis.ablation import ablate
+from interpretable_sgd.analysis.chosen import explain_chosen, spread_evenly
 from interpretable_sgd.analysis.class_cards import class_cards
 from interpretable_sgd.analysis.composition import compose, connections
 from interpretable_sgd.analysis.concepts.samples import ConceptImages
+from interpretable_sgd.analysis.contrasts import contrasts
 from interpretable_sgd.analysis.decisions import Decisions, decide
 from interpretable_sgd.analysis.dissection.dissect import dissect
 from interpretable_sgd.analysis.dissection.result import Dissection
-from interpretable_sgd.analysis.explanation import (
-    Contrast,
-    Explanation,
-    Picture,
-    confused_pairs,
-    contrast,
-    explain,
-    stretched,
-)
 from interpretable_sgd.analysis.gallery import Exemplar, exemplars
-from interpretable_sgd.analysis.heads import Head, find_head
+from interpretable_sgd.analysis.head_search import find_head
+from interpretable_sgd.analysis.heads import Head
 from interpretable_sgd.analysis.maps import find_map_layer, layer_of
 from interpretable_sgd.analysis.passes import pair, placed, plain
+from interpretable_sgd.analysis.pictures import Picture, stretched
 from interpretable_sgd.analysis.provenance import Watched, provenance
 from interpretable_sgd.analysis.readability import diversity
 from interpretable_sgd.analysis.stability import under_augmentation
 from interpretable_sgd.analysis.studies import Compared, Curves, Study
 from interpretable_sgd.analysis.unit_cards import unit_cards, unit_titles
 
-PAIRS = 6  # pairs of classes to contrast
 Progress = Callable[[str, int], None]
 
 
@@ -51,6 +45,7 @@ def study(
     truth: Tensor | None = None,
     compared: Sequence[Compared] = (),
     training: Curves | None = None,
+    training_axis: str = "step",
     augment: Callable[[Tensor], Tensor] | None = None,
     name: str | None = None,
     picture: Picture = stretched,
@@ -83,7 +78,9 @@ def study(
         truth: concepts that each class is made of, where known, (C, L), bool, in the order of the
             concepts' table.
         compared: other models, for accuracy against weights per class.
-        training: curves by name, each (steps, values), as `Recorder.series` gives them.
+        training: curves by name, each (steps, values), as `Recorder.series` gives them; those named
+            "MEASURE: MODEL" share a chart for each measure.
+        training_axis: what their steps are.
         augment: changes images a little, to see whether the same units decide; None to leave it.
         name: of the model; its class's name if None.
         picture: turns an input of the model to a picture in [0, 1]; see `denormalized`.
@@ -161,11 +158,11 @@ def study(
     )
     if again.hash != watched.hash:
         raise ValueError("loader must give the same images in the same order in each pass")
-    explanations = _explain(model, again, chosen, found, where, top, picture, device)
+    explanations = explain_chosen(model, again, chosen, found, where, top, picture, device)
     ablation = ablate(
         model, loader, found, device=device, report=lambda done: report("ablation", done)
     )
-    contrasts = _contrasts(decisions, top)
+    pairs = contrasts(decisions.weight, decisions.labels, decisions.predicted, top)
     lower = None if below is None else connections(layer_of(model, below)[1]).cpu()
     graph = compose(
         decisions.weight,
@@ -180,13 +177,13 @@ def study(
         numbers["diversity_at_5"] = headline.diversity_figure(torch.cat(looks))
     weights = numbers["weights_per_class"].value or 0.0
     tables = {
-        **findings.tables(decisions, units, cards, explanations, contrasts, graph),
+        **findings.tables(decisions, units, cards, explanations, pairs, graph),
         "ablation": trials.ablation_table(ablation),
         "ablation_classes": trials.ablation_class_table(ablation, names),
         "compared": trials.compared_table(decisions.accuracy, weights, ablation, compared),
     }
     if training:
-        tables["training"] = trials.training_table(training)
+        tables["training"] = trials.training_table(training, training_axis)
     if augment is not None:
         changed = under_augmentation(
             model,
@@ -210,7 +207,7 @@ def study(
         classes=cards,
         explanations=tuple(explanations),
         exemplars=found_pictures,
-        contrasts=contrasts,
+        contrasts=pairs,
         composition=graph,
         figures=numbers,
         tables=tables,
@@ -259,57 +256,7 @@ def _pictures(
     return exemplars(model, loader, layer_of(model, where)[1], units, **options)
 
 
-def _contrasts(decisions: Decisions, top: int) -> tuple[Contrast, ...]:
-    """Of the classes most often confused."""
-    pairs = confused_pairs(decisions.labels, decisions.predicted, PAIRS)
-    return tuple(contrast(decisions.weight, a, b, confused=n, top=top) for a, b, n in pairs)
-
-
 def _apart(maps: Tensor, decisions: Decisions, first: int, k: int) -> Tensor:
     """How far apart the units of the predicted classes look, for a batch's maps."""
     predicted = decisions.predicted[first : first + len(maps)]
     return diversity(maps, decisions.weight, predicted, k=min(k, decisions.weight.shape[1]))
-
-
-def _explain(
-    model: nn.Module,
-    loader: Watched,
-    chosen: Sequence[int],
-    head: Head,
-    where: str | None,
-    top: int,
-    picture: Picture,
-    device: torch.device | str | None,
-) -> list[Explanation]:
-    if not chosen:
-        return []
-    images, labels = zip(*(loader.kept[n] for n in chosen), strict=True)
-    layer = None if where is None else layer_of(model, where)[1]
-    with placed(model, device) as place:
-        return explain(
-            model,
-            torch.stack(images).to(place),
-            labels,
-            head,
-            layer,
-            top=top,
-            indices=chosen,
-            picture=picture,
-        )
-
-
-def spread_evenly(decisions: Decisions, count: int) -> list[int]:
-    """Images to explain: half right, half wrong, evenly over the data, so that nobody chose them.
-
-    Where there are too few of one kind, more of the other.
-    """
-    right = decisions.correct.nonzero().flatten()
-    wrong = (~decisions.correct).nonzero().flatten()
-    few = min(count // 2, len(wrong))
-    chosen = [_even(right, min(count - few, len(right))), _even(wrong, few)]
-    return torch.cat(chosen).tolist()
-
-
-def _even(positions: Tensor, count: int) -> Tensor:
-    steps = (torch.arange(count) + 0.5) * len(positions) / max(1, count)
-    return positions[steps.long()]

@@ -3,67 +3,17 @@
 Index legend: `n` image, `m` unit, `c` class; the predicted class comes first, the runner-up second.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from interpretable_sgd.analysis.composition import strongest
 from interpretable_sgd.analysis.heads import Head
 from interpretable_sgd.analysis.maps import Maps, captured
 from interpretable_sgd.analysis.passes import reading
-
-Picture = Callable[[Tensor], Tensor]
-
-
-def stretched(image: Tensor) -> Tensor:
-    """A model's input as a picture in [0, 1]: as it is if it lies there, else stretched to it.
-
-    >>> stretched(torch.tensor([-1.0, 1.0])).tolist()
-    [0.0, 1.0]
-    """
-    low, high = min(0.0, float(image.min())), max(1.0, float(image.max()))
-    return (image - low) / (high - low)
-
-
-def denormalized(mean: Sequence[float], std: Sequence[float]) -> Picture:
-    """The inverse of `torchvision.transforms.Normalize`, as a function for `picture=`.
-
-    >>> denormalized([0.5], [0.25])(torch.tensor([[[2.0]]])).item()
-    1.0
-    """
-    shape = (-1, 1, 1)
-    centre, scale = torch.tensor(mean).view(shape), torch.tensor(std).view(shape)
-    return lambda image: (image * scale + centre).clamp(0, 1)
-
-
-def heat(activation: Tensor, size: tuple[int, int]) -> Tensor:
-    """A unit's map over its image, in [0, 1]: 0 at its least value, 1 at its largest.
-
-    Bilinear between the centres of positions (`align_corners=False`), each side on its own: the
-    heat has the image's shape, whatever the map's. A flat map says nothing of where: it gives zeros.
-
-    Args:
-        activation: (..., h, w).
-        size: height and width of the image.
-
-    Returns:
-        (..., height, width).
-
-    >>> heat(torch.tensor([[0.0, 4.0]]), (1, 4)).tolist()
-    [[0.0, 0.25, 0.75, 1.0]]
-    >>> heat(torch.ones(2, 2), (2, 2)).sum().item()
-    0.0
-    """
-    planes = activation.reshape(-1, 1, *activation.shape[-2:]).float()
-    planes = functional.interpolate(planes, size, mode="bilinear", align_corners=False)
-    low = planes.amin((2, 3), keepdim=True)
-    span = planes.amax((2, 3), keepdim=True) - low
-    scaled = (planes - low) / torch.where(span > 0, span, 1)
-    return scaled.reshape(*activation.shape[:-2], *size)
+from interpretable_sgd.analysis.pictures import Picture, as_bytes, stretched
 
 
 @dataclass(frozen=True)
@@ -179,11 +129,6 @@ def explain(
     ]
 
 
-def as_bytes(picture: Tensor) -> Tensor:
-    """Grey or RGB in [0, 1] as RGB in 0 .. 255, (3, h, w), uint8."""
-    return (picture.clamp(0, 1) * 255).round().to(torch.uint8).expand(3, -1, -1).contiguous()
-
-
 def _verdicts(
     logits: Tensor, head: Head, units: Tensor, classes: Tensor, maps: Tensor | None, top: int
 ) -> list[Verdict]:
@@ -203,74 +148,3 @@ def _verdicts(
             Verdict(c, float(logits[n, c]), float(biases[n]), reasons, rest if others else 0.0)
         )
     return found
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """What tells two classes apart.
-
-    Attributes:
-        first: class.
-        second: class.
-        confused: images of one that are taken for the other.
-        shared: (unit, weight in first, weight in second), units that both read.
-        only_first: (unit, weight), units that the first class alone reads.
-        only_second: (unit, weight).
-    """
-
-    first: int
-    second: int
-    confused: int
-    shared: tuple[tuple[int, float, float], ...]
-    only_first: tuple[tuple[int, float], ...]
-    only_second: tuple[tuple[int, float], ...]
-
-
-def contrast(
-    weight: Tensor, first: int, second: int, *, confused: int = 0, top: int = 5
-) -> Contrast:
-    """Units that two classes share, and those that one of them reads alone.
-
-    A class reads the `top` units of largest |weight| among those of at least 1e-3.
-
-    Args:
-        weight: (C, M).
-        first: class.
-        second: another class.
-        confused: images of one that are taken for the other.
-        top: units of a class, >= 1.
-
-    Raises:
-        ValueError: the classes are the same.
-
-    >>> found = contrast(torch.tensor([[1.0, 2.0, 0.0], [0.0, 1.0, 3.0]]), 0, 1)
-    >>> found.shared, found.only_first, found.only_second
-    (((1, 2.0, 1.0),), ((0, 1.0),), ((2, 3.0),))
-    """
-    if first == second:
-        raise ValueError(f"first and second must be two classes, got {first} twice")
-    one = dict(strongest(weight[first], top))
-    two = dict(strongest(weight[second], top))
-    return Contrast(
-        first,
-        second,
-        confused,
-        tuple((m, w, two[m]) for m, w in one.items() if m in two),
-        tuple((m, w) for m, w in one.items() if m not in two),
-        tuple((m, w) for m, w in two.items() if m not in one),
-    )
-
-
-def confused_pairs(labels: Tensor, predicted: Tensor, count: int) -> list[tuple[int, int, int]]:
-    """Pairs of classes most often taken for one another: (first, second, images).
-
-    >>> confused_pairs(torch.tensor([0, 1, 2]), torch.tensor([1, 0, 2]), 3)
-    [(0, 1, 2)]
-    """
-    wrong = labels != predicted
-    pairs = torch.stack((labels[wrong], predicted[wrong]), 1).sort(1).values
-    if not len(pairs):
-        return []
-    found, times = pairs.unique(dim=0, return_counts=True)
-    order = times.argsort(descending=True, stable=True)[:count].tolist()
-    return [(int(found[i, 0]), int(found[i, 1]), int(times[i])) for i in order]

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from interpretable_sgd.analysis.class_cards import ClassCard
 from interpretable_sgd.analysis.composition import Composition
+from interpretable_sgd.analysis.contrasts import Contrast
 from interpretable_sgd.analysis.decisions import Decisions
-from interpretable_sgd.analysis.explanation import Contrast, Explanation
+from interpretable_sgd.analysis.explanation import Explanation
 from interpretable_sgd.analysis.tables import Table, table
 from interpretable_sgd.analysis.unit_cards import UnitCard
 

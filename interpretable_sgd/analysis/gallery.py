@@ -9,11 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from interpretable_sgd.analysis.explanation import Picture, as_bytes, stretched
 from interpretable_sgd.analysis.maps import captured
 from interpretable_sgd.analysis.passes import evaluating, pair, placed
+from interpretable_sgd.analysis.pictures import Picture, as_bytes, shrunk, stretched
 
 SIDE = 112  # longest side of a kept picture, in pixels
 
@@ -111,17 +110,3 @@ def _take(
         if new:
             kept.sort(key=lambda exemplar: -exemplar.peak)
             del kept[count:]
-
-
-def shrunk(picture: Tensor, side: int) -> Tensor:
-    """A picture whose longest side is at most `side`, its proportions kept, (channels, h, w).
-
-    >>> shrunk(torch.rand(3, 100, 50), 20).shape
-    torch.Size([3, 20, 10])
-    """
-    height, width = picture.shape[1:]
-    longest = max(height, width)
-    if longest <= side:
-        return picture
-    size = (max(1, round(height * side / longest)), max(1, round(width * side / longest)))
-    return functional.interpolate(picture[None].float(), size, mode="area")[0]

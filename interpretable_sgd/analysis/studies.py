@@ -8,9 +8,10 @@ from typing import Any
 
 from interpretable_sgd.analysis.class_cards import ClassCard
 from interpretable_sgd.analysis.composition import Composition
+from interpretable_sgd.analysis.contrasts import Contrast
 from interpretable_sgd.analysis.decisions import Decisions
 from interpretable_sgd.analysis.dissection.result import Dissection
-from interpretable_sgd.analysis.explanation import Contrast, Explanation
+from interpretable_sgd.analysis.explanation import Explanation
 from interpretable_sgd.analysis.gallery import Exemplar
 from interpretable_sgd.analysis.provenance import canonical, plain
 from interpretable_sgd.analysis.tables import Table

@@ -62,14 +62,19 @@ def compared_table(
     )
 
 
-def training_table(training: Curves) -> Table:
-    """Curves of a training run."""
+def training_table(training: Curves, axis: str = "step") -> Table:
+    """Curves of training runs; "MEASURE: MODEL" names one of several models."""
     rows = [
-        [series, step, value]
-        for series, (steps, values) in training.items()
+        [*_measured(name), step, value]
+        for name, (steps, values) in training.items()
         for step, value in zip(steps, values, strict=True)
     ]
-    return table("Training curves", ["series", "step", "value"], rows)
+    return table("Training curves", ["series", "model", axis, "value"], rows)
+
+
+def _measured(name: str) -> tuple[str, str | None]:
+    measure, _, model = name.partition(": ")
+    return measure, model or None
 
 
 def stability_table(found: Stability) -> Table:

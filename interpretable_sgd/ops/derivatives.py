@@ -56,7 +56,7 @@ class RoutedLinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_y: Tensor | None, _: Any) -> tuple[Any, ...]:
         """Gradients of x and weight: those of the sum over the kept units."""
-        return (None,) * 4 if grad_y is None else (*RoutedSum.backward(ctx, grad_y), None)
+        return (None,) * 4 if grad_y is None else (*_of_operands(ctx, grad_y), None, None)
 
 
 class RoutedSum(_Bilinear):
@@ -71,12 +71,16 @@ class RoutedSum(_Bilinear):
     @staticmethod
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Any, ...]:
         """Gradients of x and weight."""
-        x, weight, kept = ctx.saved_tensors
-        return (
-            InputGrad.apply(grad_y, weight, kept) if ctx.needs_input_grad[0] else None,
-            WeightGrad.apply(grad_y, x, kept) if ctx.needs_input_grad[1] else None,
-            None,
-        )
+        return (*_of_operands(ctx, grad_y), None)
+
+
+def _of_operands(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of the sum over the kept units; one `backward` may not call another in a graph."""
+    x, weight, kept = ctx.saved_tensors
+    return (
+        InputGrad.apply(grad_y, weight, kept) if ctx.needs_input_grad[0] else None,
+        WeightGrad.apply(grad_y, x, kept) if ctx.needs_input_grad[1] else None,
+    )
 
 
 class InputGrad(_Bilinear):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -11,6 +11,7 @@ from interpretable_sgd.report.markup import svg, tag
 
 WIDTH, HEIGHT = 400.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 12.0, 30.0, 40.0
+ROW = 18.0  # of a legend
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,12 @@ class Line:
     Attributes:
         name: at its end, or in the legend.
         points: (x, y), x ascending.
-        kind: class of the style sheet: "first", "second", "third", "quiet".
+        kind: class of the style sheet: "first", "second", "third", "fourth", "quiet".
         band: (x, low, high) around the curve.
         dots: draw a mark at each point.
         line: join the points.
+        named: has an entry in the legend.
+        radius: of a mark, in pixels.
     """
 
     name: str
@@ -32,6 +35,8 @@ class Line:
     band: Sequence[tuple[float, float, float]] = ()
     dots: bool = False
     line: bool = True
+    named: bool = True
+    radius: float = 3.2
 
 
 def lines(
@@ -56,11 +61,12 @@ def lines(
     ys = [y for curve in curves for _, y in curve.points]
     ys += [y for curve in curves for _, *ends in curve.band for y in ends]
     low, high = y_range or _padded(ys or [0.0, 1.0])
-    legend = len(curves) > 1
-    top = TOP + 18 * legend
+    legend = _legend(curves) if len(curves) > 1 else []
+    room = ROW * len(legend)
+    top = TOP + room
     frame = Frame(
         Scale(min(xs), max(xs), LEFT, WIDTH - RIGHT, x_log and min(xs) > 0),
-        Scale(low, high, HEIGHT + 18 * legend - BOTTOM, top),
+        Scale(low, high, HEIGHT + room - BOTTOM, top),
         x_title,
         y_title,
         x_percent,
@@ -71,9 +77,8 @@ def lines(
     drawn = [*frame.draw()]
     for curve in curves:
         drawn += _curve(curve, frame)
-    if legend:
-        drawn += _legend(curves)
-    return svg(WIDTH, HEIGHT + 18 * legend, *drawn, title=title, class_="chart")
+    drawn += [mark for row in legend for mark in row]
+    return svg(WIDTH, HEIGHT + room, *drawn, title=title, class_="chart")
 
 
 def _curve(curve: Line, frame: Frame) -> list[Markup]:
@@ -89,19 +94,30 @@ def _curve(curve: Line, frame: Frame) -> list[Markup]:
     if curve.dots or len(places) == 1:
         for (a, b), (px, py) in zip(curve.points, places, strict=True):
             hint = tag("title", f"{curve.name}: {a:g}, {b:.4g}")
-            drawn.append(tag("circle", hint, cx=px, cy=py, r=3.2, class_=f"dot {curve.kind}"))
+            drawn.append(
+                tag("circle", hint, cx=px, cy=py, r=curve.radius, class_=f"dot {curve.kind}")
+            )
     return drawn
 
 
-def _legend(curves: Sequence[Line]) -> list[Markup]:
-    drawn, x = [], 0.0
+def _legend(curves: Sequence[Line]) -> list[list[Markup]]:
+    """Marks and names in as many rows as they need."""
+    rows: list[list[Markup]] = [[]]
+    x = 0.0
     for curve in curves:
-        mark = tag("line", x1=x, x2=x + 16, y1=8, y2=8, class_=f"line {curve.kind}")
+        if not curve.named:
+            continue
+        width = 21 + 6.3 * len(curve.name)
+        if x and x + width > WIDTH:
+            rows.append([])
+            x = 0.0
+        y = 8 + ROW * (len(rows) - 1)
+        mark = tag("line", x1=x, x2=x + 16, y1=y, y2=y, class_=f"line {curve.kind}")
         if not curve.line:
-            mark = tag("circle", cx=x + 8, cy=8, r=3.2, class_=f"dot {curve.kind}")
-        drawn += [mark, tag("text", curve.name, x=x + 21, y=12, class_="legend")]
-        x += 36 + 6.3 * len(curve.name)
-    return drawn
+            mark = tag("circle", cx=x + 8, cy=y, r=3.2, class_=f"dot {curve.kind}")
+        rows[-1] += [mark, tag("text", curve.name, x=x + 21, y=y + 4, class_="legend")]
+        x += width + 15
+    return rows
 
 
 @dataclass(frozen=True)
@@ -158,7 +174,9 @@ def columns(
     """Groups of upright bars, one of each kind side by side, as shares."""
     most = max((value for _, values in groups for value in values), default=0.0) or 1.0
     kinds = ("first", "second", "third")
-    y = Scale(0, most, HEIGHT + 18 - BOTTOM, TOP + 18)
+    legend = _legend([Line(name, (), kinds[j % 3]) for j, name in enumerate(names)])
+    room = ROW * len(legend)
+    y = Scale(0, most, HEIGHT + room - BOTTOM, TOP + room)
     x = Scale(0, len(groups), LEFT, WIDTH - RIGHT)
     drawn = Frame(x, y, x_title, y_title, y_percent=True, x_ticks=()).draw()
     slot = (x.end - x.start) / max(1, len(groups))
@@ -180,14 +198,14 @@ def columns(
                     class_=f"bar {kinds[j % 3]}",
                 )
             )
-    drawn += _legend([Line(name, (), kinds[j % 3]) for j, name in enumerate(names)])
-    return svg(WIDTH, HEIGHT + 18, *drawn, title=title, class_="chart")
+    drawn += [mark for row in legend for mark in row]
+    return svg(WIDTH, HEIGHT + room, *drawn, title=title, class_="chart")
 
 
 def _finite(curve: Line) -> Line:
     points = [(x, y) for x, y in curve.points if math.isfinite(x) and math.isfinite(y)]
     band = [row for row in curve.band if all(math.isfinite(value) for value in row)]
-    return Line(curve.name, points, curve.kind, band, curve.dots, curve.line)
+    return replace(curve, points=points, band=band)
 
 
 def _padded(values: Sequence[float]) -> tuple[float, float]:

@@ -1,5 +1,7 @@
 """The charts of a report, each drawn from a table of the study alone."""
 
+from itertools import cycle
+
 from markupsafe import Markup
 
 from interpretable_sgd.analysis.studies import Study
@@ -7,6 +9,9 @@ from interpretable_sgd.analysis.tables import Table
 from interpretable_sgd.report.charts import Bar, Line, bars, columns, lines
 from interpretable_sgd.report.words import count
 
+KINDS = ("first", "second", "third", "fourth", "quiet")
+CUT = ", cut"
+MARKED = 20  # points of a curve, up to which each has a dot
 OUTCOMES = {"right": "first", "wrong": "second"}
 
 
@@ -110,18 +115,31 @@ def ablation_chart(ablation: Table, measure: str, y_title: str) -> Markup:
 
 
 def comparison_chart(compared: Table) -> Markup:
-    """Accuracy against weights per class, every model on one axis."""
+    """Accuracy against weights per class, every model on one axis.
+
+    A model and the same model cut have one colour and one name: a line, and a large dot on it.
+    """
     names = list(dict.fromkeys(compared.column("model")))
-    # a model and the same model cut have one colour
-    kinds = iter(["first", *["second", "third", "quiet"] * len(names)])
-    chosen: dict[str, str] = {}
+    models = list(dict.fromkeys(name.removesuffix(CUT) for name in names))
+    kinds = dict(zip(models, cycle(KINDS), strict=False))
     curves = []
     for name in names:
+        own = name.removesuffix(CUT)
         rows = compared.where(model=name)
-        points = list(zip(rows.column("weights per class"), rows.column("accuracy"), strict=True))
-        own = name.removesuffix(", cut")
-        kind = chosen.get(own) or chosen.setdefault(own, next(kinds))
-        curves.append(Line(name, sorted(points), kind, dots=True, line=len(points) > 1))
+        points = sorted(zip(rows.column("weights per class"), rows.column("accuracy"), strict=True))
+        whole = len(points) == 1
+        named = name == own + CUT or own + CUT not in names
+        curves.append(
+            Line(
+                own,
+                points,
+                kinds[own],
+                dots=True,
+                line=not whole,
+                named=named,
+                radius=6.0 if whole else 2.4,
+            )
+        )
     return lines(
         curves,
         title="Accuracy against weights per class",
@@ -133,15 +151,23 @@ def comparison_chart(compared: Table) -> Markup:
 
 
 def training_chart(training: Table, series: str) -> Markup:
-    """One curve of the training run."""
+    """One measure of the training, a curve for each model."""
     rows = training.where(series=series)
-    points = list(zip(rows.column("step"), map(_or_nan, rows.column("value")), strict=True))
+    axis = rows.columns[2]
+    curves = []
+    for model, kind in zip(dict.fromkeys(rows.column("model")), cycle(KINDS), strict=False):
+        own = rows.where(model=model)
+        points = list(zip(own.column(axis), map(_or_nan, own.column("value")), strict=True))
+        curves.append(Line(model or series, points, kind, dots=len(points) <= MARKED))
+    # steps have no zero and most happens early; epochs have one
+    log = min(rows.column(axis)) > 0 and axis == "step"
     return lines(
-        [Line(series, points)],
+        curves,
         title=f"{series} during training",
-        x_title="step (log)" if points and points[0][0] > 0 else "step",
+        x_title=f"{axis} (log)" if log else axis,
         y_title=series,
-        x_log=bool(points) and points[0][0] > 0,
+        x_log=log,
+        y_percent=series.endswith("accuracy") or series.startswith("share"),
     )
 
 

@@ -1,11 +1,10 @@
-"""One image explained: parts that add up, heat that keeps its place, pictures as they were."""
+"""One image explained: parts that add up."""
 
 import pytest
 import torch
 from torch import nn
 
-from interpretable_sgd.analysis import contrast, denormalized, explain, find_head, heat
-from interpretable_sgd.analysis.explanation import confused_pairs, stretched
+from interpretable_sgd.analysis import explain, find_head
 from tests.analysis.classifiers import BUILD, classifier, images
 
 
@@ -64,43 +63,6 @@ def test_top_must_be_positive():
     pixels, labels = images()[0]
     with pytest.raises(ValueError, match="top must be at least 1, got 0"):
         explain(model, pixels, labels.tolist(), find_head(model), top=0)
-
-
-@pytest.mark.parametrize("size", [(7, 21), (30, 10), (1, 1)])
-def test_heat_has_the_image_s_shape_and_the_map_s_place(size):
-    """A map brightest in one corner is brightest there, in [0, 1], whatever the shapes."""
-    activation = torch.zeros(3, 5)
-    activation[2, 4] = 2.0
-    found = heat(activation, size)
-    assert found.shape == size and found.min() >= 0 and found.max() <= 1
-    if size != (1, 1):
-        assert found[-1, -1] == 1 and found[0, 0] == 0
-
-
-@pytest.mark.parametrize("level", [0.0, 3.0, -1.0])
-def test_flat_maps_give_no_heat(level):
-    assert heat(torch.full((2, 3, 4), level), (6, 8)).count_nonzero() == 0
-
-
-def test_pictures_of_inputs():
-    image = torch.rand(3, 4, 4)
-    assert torch.equal(stretched(image), image)
-    assert stretched(4 * image - 2).min() >= 0 and stretched(4 * image - 2).max() <= 1
-    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    shape = (3, 1, 1)
-    inputs = (image - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
-    assert torch.allclose(denormalized(mean, std)(inputs), image, atol=1e-6)
-
-
-def test_contrasts_need_two_classes():
-    with pytest.raises(ValueError, match="first and second must be two classes, got 1 twice"):
-        contrast(torch.eye(3), 1, 1)
-
-
-def test_pairs_count_both_directions():
-    labels, predicted = torch.tensor([0, 1, 1, 2, 2]), torch.tensor([1, 0, 2, 2, 0])
-    assert confused_pairs(labels, predicted, 2) == [(0, 1, 2), (0, 2, 1)]
-    assert confused_pairs(labels, labels, 2) == []
 
 
 def test_one_class_has_no_runner_up():

@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from interpretable_sgd.analysis import exemplars
-from interpretable_sgd.analysis.gallery import SIDE, shrunk
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 40])
@@ -52,8 +51,3 @@ def test_progress_and_maps_are_told():
 def test_count_must_be_positive():
     with pytest.raises(ValueError, match="count must be at least 1, got 0"):
         exemplars(nn.Identity(), [], nn.Identity(), [], count=0)
-
-
-def test_large_pictures_shrink_and_keep_their_proportions():
-    assert shrunk(torch.rand(3, 500, 250), SIDE).shape == (3, SIDE, SIDE // 2)
-    assert shrunk(torch.rand(3, 20, 30), SIDE).shape == (3, 20, 30)

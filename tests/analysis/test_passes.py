@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from interpretable_sgd.analysis.heads import find_head
+from interpretable_sgd.analysis.head_search import find_head
 from interpretable_sgd.analysis.passes import batches, placed, reading
 from tests.analysis.classifiers import CLASSES, classifier, images, outputs
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from experiments import __main__ as dispatch
-from experiments import demo, results, training
+from experiments import demo, jobs, results, training
 from experiments.figures.convergence import running_mean
 from experiments.figures.explained import parts
 from experiments.problems import PROBLEMS
@@ -44,7 +44,7 @@ def summary(out):
 def test_summary_has_every_number_of_every_run(summary):
     assert summary["complete"]
     named = [(run["data"], run["optimizer"], run["seed"]) for run in summary["runs"]]
-    assert named == [(d, o, 0) for d in ("digits", "scenes") for o in demo.OPTIMIZERS]
+    assert named == [(d, o, 0) for d in ("digits", "scenes") for o in PROBLEMS[d].contestants]
     for run in summary["runs"]:
         assert set(run) >= REQUIRED
         assert run["config"]["versions"]["torch"] == torch.__version__
@@ -52,22 +52,24 @@ def test_summary_has_every_number_of_every_run(summary):
     assert set(summary["paired_difference_of_test_accuracy"]) == {"digits", "scenes"}
 
 
-def test_both_optimizers_have_the_same_settings(summary):
-    dense, ours = (run["config"] for run in summary["runs"][2:])
+def test_all_optimizers_have_the_same_settings(summary):
+    dense, ours, l1 = (run["config"] for run in summary["runs"][2:])
     assert dense["optimizer"]["name"] == "SGD"
     shared = set(dense["optimizer"]) - {"name"}
-    assert all(ours["optimizer"][key] == dense["optimizer"][key] for key in shared)
     beside = set(dense) - {"optimizer"}
-    assert all(ours[key] == dense[key] for key in beside)
+    for other in (ours, l1):
+        assert all(other["optimizer"][key] == dense["optimizer"][key] for key in shared)
+        assert all(other[key] == dense[key] for key in beside)
+    assert set(l1["optimizer"]) - set(dense["optimizer"]) == {"l1"}
 
 
-def test_first_loss_is_the_same_for_both(out, summary):
+def test_first_loss_is_the_same_for_all(out, summary):
     first = [
         json.loads((results.folder(out, run["config"]) / "record.json").read_text())
         for run in summary["runs"]
     ]
     losses = [run["history"]["losses"][0] for run in first]
-    assert losses[0] == losses[1] and losses[2] == losses[3]
+    assert losses[0] == losses[1] and losses[2] == losses[3] == losses[4]
 
 
 def test_every_figure_is_there(out):
@@ -91,15 +93,21 @@ def test_it_ends_with_a_report_of_each_data_set(out, summary):
         assert figures["weights_per_class"] == pytest.approx(run["weights_per_class"])
         assert ("concept_f1" in figures) == (data == "scenes")
         compared = {row[0] for row in content["tables"]["compared"]["rows"]}
-        assert compared == {"this model", "this model, cut", "SGD", "SGD, cut"}
-        curves = {row[0] for row in content["tables"]["training"]["rows"]}
-        assert "share of |w| < 0.001" in curves
+        others = {"SGD", "SGD, cut", "sparse heads on the units of SGD"}
+        others |= {"SGD with L1", "SGD with L1, cut"} if data == "scenes" else set()
+        assert compared == {"this model", "this model, cut", *others}
+        training = content["tables"]["training"]
+        assert training["columns"] == ["series", "model", "epoch", "value"]
+        curves = {(row[0], row[1]) for row in training["rows"]}
+        for measure in ("validation accuracy", "share of |w| < 0.001", "loss"):
+            assert {(measure, "SGD"), (measure, "InterpretableSGD")} <= curves
+        assert (("mean IoU of units", "SGD") in curves) == (data == "scenes")
 
 
 def test_contributions_and_bias_are_the_logit(out, summary):
     for run in summary["runs"]:
         contents = results.arrays(out, run)
-        for n in range(demo.EXPLAINED):
+        for n in range(jobs.EXPLAINED):
             c, terms, bias = parts(contents, n)
             assert terms.sum() + bias == pytest.approx(contents["logits"][n, c], abs=1e-5)
 
@@ -113,11 +121,11 @@ def test_explained_units_are_those_of_the_maps(out, summary):
 
 def test_a_rerun_trains_nothing_and_another_configuration_does(out, capsys, monkeypatch):
     before = (out / "summary.json").read_text()
-    monkeypatch.setattr(demo, "train", None)
+    monkeypatch.setattr(jobs, "train", None)
     monkeypatch.setattr(demo, "FIGURES", ())
     monkeypatch.setattr(demo, "write_reports", lambda *arguments: [])
     assert demo.main(["--out", str(out), *SMALL]) == 0
-    assert capsys.readouterr().out.count("kept from an earlier run") == 4
+    assert capsys.readouterr().out.count("kept from an earlier run") == 5
     assert json.loads((out / "summary.json").read_text())["runs"] == json.loads(before)["runs"]
     with pytest.raises(TypeError, match="NoneType"):
         demo.main(["--out", str(out), *SMALL, "--seeds", "1"])
@@ -142,7 +150,7 @@ def test_interruption_keeps_finished_runs(tmp_path, capsys, monkeypatch):
             raise KeyboardInterrupt
         return training.train(*args, **kwargs)
 
-    monkeypatch.setattr(demo, "train", interrupted)
+    monkeypatch.setattr(jobs, "train", interrupted)
     monkeypatch.setattr(demo, "FIGURES", ())
     monkeypatch.setattr(demo, "write_reports", lambda *arguments: [])
     argv = ["--out", str(tmp_path), "--data", "digits", *SMALL]
@@ -150,7 +158,7 @@ def test_interruption_keeps_finished_runs(tmp_path, capsys, monkeypatch):
     assert "1 of 2 runs kept" in capsys.readouterr().out
     half = json.loads((tmp_path / "summary.json").read_text())
     assert not half["complete"] and len(half["runs"]) == 1
-    monkeypatch.setattr(demo, "train", training.train)
+    monkeypatch.setattr(jobs, "train", training.train)
     assert demo.main(argv) == 0
     whole = json.loads((tmp_path / "summary.json").read_text())
     assert whole["complete"] and whole["runs"][0] == half["runs"][0]
@@ -190,7 +198,7 @@ def test_cuda_that_is_not_there(capsys, monkeypatch):
 def test_unknown_commands_are_told_the_known_ones(argv, capsys):
     with pytest.raises(SystemExit):
         dispatch.main(argv)
-    assert "command must be one of: demo, toy, selection-map, bench optimizer" in capsys.readouterr().err
+    assert f"command must be one of: {', '.join(dispatch.COMMANDS)}; got" in capsys.readouterr().err
 
 
 def test_a_missing_extra_is_named(capsys, monkeypatch):

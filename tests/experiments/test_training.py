@@ -1,6 +1,7 @@
 """The loop: seeded, undisturbed by what it measures, and clear about what it cannot do."""
 
 import math
+import time
 
 import pytest
 import torch
@@ -60,7 +61,7 @@ def test_the_loop_is_the_literal_one(data):
 def test_measuring_gradients_does_not_change_the_run(data, optimizer):
     without, none, _ = run(data, optimizer, share=0.0)
     measured, history, _ = run(data, optimizer, share=0.9)
-    assert none.gradient_steps == [] and none.measuring_seconds == 0
+    assert none.gradient_steps == [] and none.gradients == []
     assert history.gradient_steps == [1, 3, 8] and len(history.gradients) == 3
     assert same(without, measured)
 
@@ -86,3 +87,15 @@ def test_a_loss_that_is_not_finite_stops_the_run(data):
     images, labels = data
     with pytest.raises(FloatingPointError, match="the loss is nan at step 1"):
         run((images * float("nan"), labels))
+
+
+def test_looks_at_every_epoch_outside_of_the_training_seconds(data):
+    seen = []
+
+    def look(epoch):
+        seen.append(epoch)
+        time.sleep(0.2)
+
+    _, history, _ = run(data, look=look)
+    assert seen == [0, 1, 2]
+    assert history.measuring_seconds >= 3 * 0.2

@@ -35,19 +35,27 @@ def slope(values: list[int], steps: int) -> float:
     return float(np.polyfit(np.linspace(0, steps, len(values)), values, 1)[0])
 
 
-def flat(steps: int, options: dict) -> None:
+def flat(steps: int, options: dict, most: float) -> None:
     """No growth of Python's or the process's memory over the second half of so many steps.
 
     A kept tensor, hook or graph would be 100 bytes a step or more; readings of RSS come in pages.
+    torch replaces objects that it keeps for some thousand steps: a growth of 20 kB in all (9 kB under
+    torch.optim.SGD), which is 1.4 bytes a step over 12,800 steps, and up to 27 over 1,600.
+
+    Args:
+        steps: of the whole run.
+        options: of the optimizer.
+        most: bytes a step of Python's memory.
     """
     model = MLP.model()
     optimizer = InterpretableSGD(model.parameters(), lr=0.01, momentum=0.9, layers="all", **options)
     scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, 0.5, steps)
     batches = MLP.batches(4)
+    # From the start: objects that torch keeps and replaces would else count once they are replaced.
+    tracemalloc.start()
     train(model, optimizer, batches * (steps // 8), scheduler.step)
     readings = 20
     traced, held = [], []
-    tracemalloc.start()
     for _ in range(readings):
         train(model, optimizer, batches * (steps // 8 // readings), scheduler.step)
         gc.collect()
@@ -56,7 +64,7 @@ def flat(steps: int, options: dict) -> None:
     tracemalloc.stop()
     measured = steps // 8 // readings * 4 * readings
     # The first readings hold what tracing itself and caches come to.
-    assert slope(traced[readings // 4 :], measured * 3 // 4) < 10
+    assert slope(traced[readings // 4 :], measured * 3 // 4) < most
     assert slope(held[readings // 4 :], measured * 3 // 4) < 50
 
 
@@ -76,7 +84,7 @@ def test_the_measurement_sees_a_leak() -> None:
 @quiet
 @modes
 def test_memory_is_flat_over_some_steps(options: dict) -> None:
-    flat(1_600, options)
+    flat(1_600, options, most=50)
 
 
 @pytest.mark.nightly
@@ -84,7 +92,7 @@ def test_memory_is_flat_over_some_steps(options: dict) -> None:
 @quiet
 @modes
 def test_memory_is_flat_over_100_000_steps(options: dict) -> None:
-    flat(100_000, options)
+    flat(100_000, options, most=10)
 
 
 @pytest.mark.parametrize("ends", ["dropped", "detached", "before its first step"])

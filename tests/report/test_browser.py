@@ -1,7 +1,5 @@
 """The page in a real browser: it renders, sorts, filters, zooms; it says no error and asks no network."""
 
-import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,39 +9,21 @@ import pytest
 from interpretable_sgd import report
 from tests.report.pages import hostile_study, page_study
 
-selenium = pytest.importorskip("selenium", reason="selenium drives the browser")
+pytest.importorskip("selenium", reason="selenium drives the browser")
 
-from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver import ActionChains, Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-DRIVER = shutil.which("chromedriver")
-QUIET = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
+from tests.browsing import MARKS, opened, requests, started
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (BROWSER and DRIVER), reason="no chromium and chromedriver: apt install chromium-driver"
-    ),
-]
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    options = ChromeOptions()
-    for argument in (*QUIET, f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
-        options.add_argument(argument)
-    options.binary_location = BROWSER or ""
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = Chrome(options=options, service=ChromeService(DRIVER))
-    yield driver
-    driver.quit()
+    with started(tmp_path_factory.mktemp("browser")) as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")
@@ -53,30 +33,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def page(browser: Chrome, file: Path) -> Chrome:
-    opened(browser, file)
+    opened(browser, file.as_uri())
     return browser
-
-
-def opened(browser: Chrome, file: Path, width: int = 1200, dark: bool = False) -> None:
-    """The page, anew; every message and request before it is forgotten."""
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    still = {"name": "prefers-reduced-motion", "value": "reduce"}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme, still]})
-    browser.get("about:blank")
-    for kind in ("browser", "performance"):
-        browser.get_log(kind)
-    browser.get(file.as_uri())
-
-
-def requests(browser: Chrome) -> set[str]:
-    """What was asked for since the page was opened, by scheme."""
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    sent = [
-        e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"
-    ]
-    return {url.partition(":")[0] for url in sent}
 
 
 def all_of(browser: Chrome, selector: str) -> list[Any]:
@@ -102,7 +60,7 @@ def test_it_renders_without_a_message_or_a_request(page: Chrome) -> None:
 def test_requests_would_be_seen(browser: Chrome, tmp_path: Path) -> None:
     """The test above can fail."""
     (tmp_path / "a.html").write_text("<img src='http://127.0.0.1:9/a.png'><script>x.y</script>")
-    opened(browser, tmp_path / "a.html")
+    opened(browser, (tmp_path / "a.html").as_uri())
     assert "http" in requests(browser)
     assert browser.get_log("browser")
 
@@ -183,7 +141,7 @@ def test_links_open_the_class_that_they_lead_to(page: Chrome) -> None:
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1400])
 def test_no_width_scrolls_sideways(browser: Chrome, file: Path, width: int) -> None:
-    opened(browser, file, width)
+    opened(browser, file.as_uri(), width)
     browser.execute_script(
         "document.querySelectorAll('details').forEach((d) => { d.open = true; })"
     )
@@ -194,7 +152,7 @@ def test_light_and_dark_differ_and_can_be_read(browser: Chrome, file: Path) -> N
     """Contrast of text to paper, WCAG 2.2, level AA: 4.5 to 1."""
     papers = []
     for dark in (False, True):
-        opened(browser, file, dark=dark)
+        opened(browser, file.as_uri(), dark=dark)
         paper = colour(browser, "body", "backgroundColor")
         papers.append(paper)
         for selector in (
@@ -228,7 +186,7 @@ def contrast(one: list[float], two: list[float]) -> float:
 def test_it_reads_without_a_script(browser: Chrome, file: Path) -> None:
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
-        opened(browser, file)
+        opened(browser, file.as_uri())
         assert len(shown(browser, ".card summary")) == 3
         assert shown(browser, ".tools") == [] and shown(browser, "dialog") == []
         assert len(shown(browser, "#unit-list tr")) == 3
@@ -240,7 +198,7 @@ def test_it_reads_without_a_script(browser: Chrome, file: Path) -> None:
 
 
 def test_hostile_names_do_nothing(browser: Chrome, tmp_path: Path) -> None:
-    opened(browser, report.write(hostile_study(), tmp_path / "hostile.html"))
+    opened(browser, report.write(hostile_study(), tmp_path / "hostile.html").as_uri())
     browser.execute_script(
         "document.querySelectorAll('details').forEach((d) => { d.open = true; })"
     )

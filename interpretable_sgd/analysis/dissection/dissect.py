@@ -83,11 +83,13 @@ def dissect(
             no image could be read; the checkpoint is of another model, layer, data set or setting.
 
     >>> from interpretable_sgd.analysis.concepts.arrays import ConceptArrays
+    >>> layer = nn.Conv2d(3, 1, 1, bias=False).requires_grad_(False)
+    >>> _ = layer.weight.copy_(torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1))
     >>> images = torch.rand(40, 3, 8, 8)
     >>> red = ConceptArrays.of_masks(images, images[:, :1] > 0.9, names=["red"])
-    >>> found = dissect(nn.Conv2d(3, 4, 1), "", red, quantile=0.1)
+    >>> found = dissect(layer, "", red, quantile=0.1)
     >>> found.best.shape, found.concept_of(0)
-    (torch.Size([4]), 'red')
+    (torch.Size([1]), 'red')
     """
     check_quantile(quantile)
     check_image_set(image_set)

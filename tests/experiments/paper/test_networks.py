@@ -58,6 +58,7 @@ def test_the_supplement_routes_into_two_stages():
     inner = [m for m in net.modules() if isinstance(m, DynamicConv2d)]
     assert [(m.in_channels, m.out_channels, m.k) for m in inner] == [(128, 256, 32), (256, 512, 32)]
     assert net.fc.k == 5
+    assert net(torch.rand(1, 3, 64, 64)).shape == (1, 365)
 
 
 def test_a_head_cannot_keep_more_than_it_reads():

@@ -1,0 +1,95 @@
+"""Sparse heads fitted after the training, on what a net's units said: the usual way to five weights a class.
+
+Index legend: `n` image, `m` unit, `c` class.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor, nn
+
+from experiments.measures import test_accuracy
+from interpretable_sgd import analysis
+
+STRENGTHS = (0.02, 0.008, 0.004, 0.002, 0.0005)  # lambda, beside the mean loss
+ITERATIONS = 40  # of saga, from the solution of the stronger penalty
+Split = tuple[Tensor, Tensor]
+
+
+def sparse_heads(train: Split, validation: Split, test: Split) -> dict[str, list[float]]:
+    """Accuracy against weights per class of heads on frozen units, strongest penalty first.
+
+    The path of a multinomial L1 regression. At each strength the weights it leaves are fitted again
+    without the penalty, which undoes its shrinking, and validation images choose between the two.
+
+    Args:
+        train: units (n, m) and labels (n,).
+        validation: the same; chooses.
+        test: the same; read once for each strength.
+
+    Returns:
+        "weights" per class with |w| >= 1e-3, and test "accuracy", a point for each strength.
+    """
+    scale = train[0].std(0).clamp(min=1e-6)
+    train, validation, test = (((x / scale).cpu(), y.cpu()) for x, y in (train, validation, test))
+    found: dict[str, list[float]] = {"weights": [], "accuracy": []}
+    for weight, bias in l1_path(*train):
+        heads = [(weight, bias), refitted(weight, bias, *train)]
+        chosen = max(heads, key=lambda head: _accuracy(head, validation))
+        # in the units' own scale, as every other head's weights are
+        counts = analysis.weights_per_class(chosen[0] / scale.cpu())
+        found["weights"].append(counts.double().mean().item())
+        found["accuracy"].append(_accuracy(chosen, test))
+    return found
+
+
+def l1_path(units: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Weight (c, m) and bias (c,) of the regression at each of `STRENGTHS`."""
+    # scikit-learn says L1 in another way since 1.8
+    l1 = {"penalty": "l1"} if LogisticRegression().penalty == "l2" else {"l1_ratio": 1}
+    model = LogisticRegression(
+        **l1, solver="saga", warm_start=True, max_iter=ITERATIONS, tol=1e-3, random_state=0
+    )
+    path = []
+    for strength in STRENGTHS:
+        model.C = 1 / (strength * len(labels))
+        with warnings.catch_warnings():
+            # a point short of its optimum is one more sparse head, judged as the others are
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(units.numpy(), labels.numpy())
+        path.append((_tensor(model.coef_), _tensor(model.intercept_)))
+    return path
+
+
+def refitted(
+    weight: Tensor, bias: Tensor, units: Tensor, labels: Tensor, decay: float = 5e-4
+) -> tuple[Tensor, Tensor]:
+    """The same connections fitted anew, with the weight decay of the nets in place of the penalty."""
+    kept = (weight != 0).float()
+    weight, bias = weight.clone().requires_grad_(), bias.clone().requires_grad_()
+    solver = torch.optim.LBFGS([weight, bias], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        solver.zero_grad()
+        sizes = decay / 2 * (weight * kept).square().sum()
+        value = nn.functional.cross_entropy(units @ (weight * kept).T + bias, labels) + sizes
+        value.backward()
+        return value
+
+    solver.step(loss)
+    return (weight * kept).detach(), bias.detach()
+
+
+def _accuracy(head: tuple[Tensor, Tensor], split: Split) -> float:
+    return test_accuracy(split[0] @ head[0].T + head[1], split[1])
+
+
+def _tensor(values: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))

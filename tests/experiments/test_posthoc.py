@@ -1,0 +1,46 @@
+"""Sparse heads on frozen units: they find the units that matter, and undo the penalty's shrinking."""
+
+import pytest
+import torch
+from torch import nn
+
+from experiments.posthoc import STRENGTHS, l1_path, refitted, sparse_heads
+
+
+def split(n, seed):
+    """Three classes, each shown by one of twenty units, the others noise."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % 3
+    units = torch.rand(n, 20, generator=generator)
+    units[torch.arange(n), labels] += 1
+    return units, labels
+
+
+def test_the_path_goes_from_few_weights_to_many_and_finds_the_units():
+    found = sparse_heads(split(600, 0), split(200, 1), split(200, 2))
+    assert len(found["weights"]) == len(found["accuracy"]) == len(STRENGTHS)
+    assert found["weights"] == sorted(found["weights"])
+    assert max(found["accuracy"]) == 1
+    weight, _ = l1_path(*split(600, 0))[0]
+    own = weight[:, :3].diagonal()
+    assert (weight[:, 3:].abs() < own[:, None]).all()
+
+
+def test_refitting_keeps_the_connections_and_lowers_the_loss():
+    units, labels = split(300, 0)
+    weight, bias = l1_path(units, labels)[1]
+    again, bias_again = refitted(weight, bias, units, labels)
+    assert ((again != 0) <= (weight != 0)).all()
+
+    def objective(weight, bias):
+        loss = nn.functional.cross_entropy(units @ weight.T + bias, labels)
+        return float(loss + 5e-4 / 2 * weight.square().sum())
+
+    assert objective(again, bias_again) < objective(weight, bias)
+    assert float(again.abs().max()) > float(weight.abs().max())
+
+
+def test_validation_images_choose_between_the_two(monkeypatch):
+    monkeypatch.setattr("experiments.posthoc.refitted", lambda weight, bias, *data: (-weight, bias))
+    found = sparse_heads(split(600, 0), split(200, 1), split(200, 2))
+    assert found["accuracy"][-1] == pytest.approx(1)
