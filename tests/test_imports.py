@@ -59,7 +59,6 @@ FORBIDDEN = {
     "experiments.data": {LIBRARY},
     "experiments.figures": {LIBRARY, "experiments.train", "experiments.training"},
     "experiments.tables": {LIBRARY, "experiments.train", "experiments.training"},
-    "experiments.paper.tables": {LIBRARY, "experiments.training", "experiments.train"},
     "experiments.train": {"experiments.paper"},
 }
 
