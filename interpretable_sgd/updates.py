@@ -5,7 +5,7 @@ The state of a routed parameter, all of it in the checkpoint:
 | key            | meaning                                                                     |
 |----------------|-----------------------------------------------------------------------------|
 | `moments`      | running mean of the statistic, float32 or wider, (1, 2 or 5, O, M)          |
-| `drift`        | running mean of the gradient, float32 or wider, (O, M); gates alone use it  |
+| `drift`        | running mean of the gradient, float32 or wider, (O, M); shared gates use it |
 | `selected`     | sum over steps of the share selected, (O, M)                                |
 | `routed_steps` | steps so far                                                                |
 | `peak_lr`      | largest learning rate so far                                                |
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from interpretable_sgd.lipschitz import SCORES
 from interpretable_sgd.masks import Rule, constants
 from interpretable_sgd.narrowing import narrowed, progress
 from interpretable_sgd.options import HORIZON
@@ -93,9 +94,12 @@ def remember(state: State, statistic: Tensor, gradient: Tensor, group: Group) ->
     usable = statistic.sum().isfinite() & (scale > 0)
     mixed = torch.lerp(statistic / torch.where(usable, scale, 1), moments, group["memory"])
     moments.copy_(torch.where(usable, mixed, moments))
-    drift, descent = state["drift"], -gradient if group["maximize"] else gradient
-    mixed = torch.lerp(whole(descent).flatten(1).to(drift), drift, group["memory"])
-    drift.copy_(torch.where(mixed.sum().isfinite(), mixed, drift))
+    # Gathering a gradient that lies in parts costs; only gates of shared masks look ahead.
+    if group["mask"] != "per-sample" and SCORES[group["lipschitz"]].gated:
+        drift = state["drift"]
+        seen = whole(descending(gradient, group)).flatten(1).to(drift)
+        mixed = torch.lerp(seen, drift, group["memory"])
+        drift.copy_(torch.where(mixed.sum().isfinite(), mixed, drift))
 
 
 def foreseen(weight: Tensor, state: State, group: Group) -> Tensor:
@@ -156,13 +160,18 @@ def per_sample(
     if group["correction"] == "unbiased":
         return Update(decayed(weight, gradient, group), None)
     decay = group["weight_decay"] * spread(share, weight) * weight
-    return Update((-gradient if group["maximize"] else gradient) + decay, None)
+    return Update(descending(gradient, group) + decay, None)
+
+
+def descending(gradient: Tensor, group: Group) -> Tensor:
+    """g in the direction of descent."""
+    return -gradient if group["maximize"] else gradient
 
 
 def decayed(weight: Tensor, gradient: Tensor, group: Group) -> Tensor:
     """g + lambda w, in the direction of descent."""
-    ascent = -gradient if group["maximize"] else gradient
-    return ascent.add(weight, alpha=group["weight_decay"]) if group["weight_decay"] else ascent
+    plain = descending(gradient, group)
+    return plain.add(weight, alpha=group["weight_decay"]) if group["weight_decay"] else plain
 
 
 def shrink_amount(state: State, group: Group) -> float:
