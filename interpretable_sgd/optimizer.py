@@ -287,9 +287,13 @@ class InterpretableSGD(SGD):
     ) -> None:
         """torch.optim.SGD's own arithmetic on the chosen parameters."""
         momentum = [buffers[index] for index in chosen] if group["momentum"] else []
+        given = [gradients[index] for index in chosen]
+        if group["nesterov"] and group["foreach"] is not False:
+            # torch's foreach form would add the momentum to the caller's own gradients
+            given = [gradient.clone() for gradient in given]
         sgd(
             [params[index] for index in chosen],
-            [gradients[index] for index in chosen],
+            given,
             momentum,
             weight_decay=group["weight_decay"],
             momentum=group["momentum"],

@@ -15,6 +15,7 @@ HYPERPARAMETERS = {
     "decay": {"weight_decay": 0.1},
     "momentum": {"momentum": 0.9, "weight_decay": 0.01},
     "nesterov": {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+    "nesterov alone": {"momentum": 0.9, "nesterov": True},
     "dampening": {"momentum": 0.9, "dampening": 0.5},
     "maximize": {"maximize": True, "momentum": 0.9, "weight_decay": 0.01},
     "tensor lr": {"lr": torch.tensor(0.05), "momentum": 0.9},
@@ -133,9 +134,11 @@ def test_routed_units_tell_of_the_next_step() -> None:
 @quiet
 @pytest.mark.parametrize("mask", MASKS.values(), ids=list(MASKS))
 @pytest.mark.parametrize("hyperparameters", HYPERPARAMETERS.values(), ids=list(HYPERPARAMETERS))
-def test_step_leaves_gradients_alone(hyperparameters: dict, mask: dict) -> None:
+@pytest.mark.parametrize("kernel", ["for-loop", "foreach", "fused"])
+def test_step_leaves_gradients_alone(hyperparameters: dict, mask: dict, kernel: str) -> None:
     model = MLP.model()
-    optimizer = InterpretableSGD(model.parameters(), **({"lr": 0.1} | hyperparameters | mask))
+    arguments = {"lr": 0.1} | hyperparameters | mask | KERNELS[kernel]
+    optimizer = InterpretableSGD(model.parameters(), **arguments)
     for input, target in MLP.batches(3):
         optimizer.zero_grad()
         cross_entropy(model(input), target).backward()
