@@ -1,6 +1,8 @@
 """Processes that train together, on one machine."""
 
 import datetime
+import os
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +12,15 @@ import torch
 import torch.distributed as dist
 
 
-def join(rank: int, folder: str, ranks: int = 2) -> None:
+def spawned(target: Callable[..., Any], folder: Path, *args: Any, ranks: int = 2) -> list[Any]:
+    """What `target(rank, *args)` returned in each of as many processes, which form one group."""
+    torch.multiprocessing.spawn(_process, (str(folder), ranks, target, args), nprocs=ranks)
+    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(ranks)]
+
+
+def _process(
+    rank: int, folder: str, ranks: int, target: Callable[..., Any], args: tuple[Any, ...]
+) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     dist.init_process_group(
@@ -20,9 +30,12 @@ def join(rank: int, folder: str, ranks: int = 2) -> None:
         world_size=ranks,
         timeout=datetime.timedelta(seconds=60),
     )
-
-
-def spawned(target: Callable[..., None], folder: Path, *args: Any, ranks: int = 2) -> list[Any]:
-    """Run `target(rank, folder, *args)` in as many processes; what each saved as RANK.pt."""
-    torch.multiprocessing.spawn(target, (str(folder), *args), nprocs=ranks)
-    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(ranks)]
+    torch.save(target(rank, *args), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+    # FSDP2 and device meshes keep a group alive, so its threads are not joined here. One of them that
+    # is about to release the tensors of the last collective waits for the GIL, and where that becomes
+    # the finalizing interpreter's, the process aborts: "terminate called without an active exception"
+    # (pytorch issue 190489). All is saved, so no interpreter is finalized.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
