@@ -36,11 +36,11 @@ class Shown:
 
 
 CIFAR10 = {
-    "tiny": Shown(Scenes(size=32, classes=10, concepts=8), train=60, test=30),
+    "tiny": Shown(Scenes(size=32, classes=10, concepts=8), train=40, test=20),
     "small": Shown(Scenes(size=32, classes=10, concepts=8), train=500, test=200),
 }
 PLACES365 = {
-    "tiny": Shown(Scenes(size=32, classes=24, concepts=16), train=25, test=10, labelled=96),
+    "tiny": Shown(Scenes(size=32, classes=12, concepts=10), train=30, test=15, labelled=96),
     "small": Shown(Scenes(size=64, classes=60, concepts=32), train=100, test=25, labelled=600),
 }
 
