@@ -9,6 +9,8 @@ from typing import Any
 from experiments.data.errors import DataError
 from experiments.data.scenes import Scenes
 
+VERSION = 1  # another one when other files are written for the same scenes
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -27,8 +29,8 @@ class Shown:
     labelled: int = 0
 
     def parameters(self) -> dict[str, Any]:
-        """All of it, as JSON."""
-        return asdict(self)
+        """All that decides what is written, as JSON."""
+        return {"version": VERSION, **asdict(self)}
 
     def at(self, size: int | None) -> Shown:
         """The same scenes at another size; None for theirs."""
