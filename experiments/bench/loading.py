@@ -9,13 +9,14 @@
 - step: forward, backward and update of `torch.optim.SGD` on a batch that is there;
 - together: the step on what the workers load, which is what training gets.
 
-Contestants take turns; a number is the median over rounds. Who waits is read off: the slower of
-loaded and step makes the other wait, and on a CPU both also take the cores from each other.
+Contestants take turns; a number is the median over rounds, a ratio that of the rounds' ratios. The slower
+of loaded and step makes the other wait; on a CPU each also takes cores from the other.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import sys
 import time
@@ -183,23 +184,22 @@ def measured(contestants: dict[str, Callable[[], float]], rounds: int) -> dict[s
     return rates
 
 
-def verdict(loaded: float, step: float, together: float, workers: int) -> str:
-    """Who waits for whom, from images a second.
+def verdict(loaded: float, together: float, workers: int) -> str:
+    """Who waits for whom, from images a second over those of the step alone.
 
-    >>> verdict(loaded=500, step=1000, together=480, workers=2)
-    'the step waits: 2 workers load 50 % of what it takes; it would take about 4. Together: 48 % of the step alone'
-    >>> verdict(loaded=3000, step=1000, together=990, workers=2)
-    'the data wait: 2 workers load 3.0 times what the step takes. Together: 99 % of the step alone'
+    >>> verdict(loaded=0.5, together=0.48, workers=2)
+    'the step waits: 2 workers load 50 % of what it takes, about 4 would do; together 48 % of the step alone'
+    >>> verdict(loaded=3, together=0.99, workers=2)
+    'the data wait: 2 workers load 3.0 times what the step takes; together 99 % of the step alone'
     """
-    ratio, end = loaded / step, f"Together: {100 * together / step:.0f} % of the step alone"
     who = f"{workers} workers load" if workers else "without workers they come at"
-    if ratio < 1:
-        need = -(-max(workers, 1) // ratio)
-        return (
-            f"the step waits: {who} {100 * ratio:.0f} % of what it takes; it would take about "
-            f"{need:.0f}. {end}"
-        )
-    return f"the data wait: {who} {ratio:.1f} times what the step takes. {end}"
+    end = f"together {100 * together:.0f} % of the step alone"
+    if loaded >= 1:
+        return f"the data wait: {who} {loaded:.1f} times what the step takes; {end}"
+    need = math.ceil(max(workers, 1) / loaded)
+    return (
+        f"the step waits: {who} {100 * loaded:.0f} % of what it takes, about {need} would do; {end}"
+    )
 
 
 def _print(answer: results.Record, images: Images) -> None:
@@ -214,9 +214,11 @@ def _print(answer: results.Record, images: Images) -> None:
         print(
             f"| {name} | {statistics.median(found):,.0f} | {min(found):,.0f}, {max(found):,.0f} |"
         )
-    middle = {name: statistics.median(found) for name, found in rates.items()}
-    speeds = (middle["loaded"], middle["step"], middle["together"])
-    print(f"\n{verdict(*speeds, answer['workers'])}")
+    ratios = {
+        name: statistics.median(a / b for a, b in zip(rates[name], rates["step"], strict=True))
+        for name in ("loaded", "together")
+    }
+    print(f"\n{verdict(ratios['loaded'], ratios['together'], answer['workers'])}")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def test_measures_every_contestant_in_every_round(tmp_path, capsys):
     assert answer["data"]["name"] == "digits" and answer["hardware"]["threads"] >= 1
     said = capsys.readouterr().out
     assert "digits, 1 x 8 x 8, resnet18, batch 8, 1 workers" in said
-    assert re.search(r"the (step waits|data wait): 1 workers load .* Together: \d+ % of", said)
+    assert re.search(r"the (step waits|data wait): 1 workers load .*; together \d+ % of", said)
 
 
 def test_a_rate_leaves_out_the_first_batch_and_waits_at_the_end(monkeypatch):
@@ -34,7 +34,7 @@ def test_a_rate_leaves_out_the_first_batch_and_waits_at_the_end(monkeypatch):
 
 
 def test_without_workers():
-    said = loading.verdict(loaded=200, step=100, together=60, workers=0)
+    said = loading.verdict(loaded=2.0, together=0.6, workers=0)
     assert said.startswith("the data wait: without workers they come at 2.0 times what the step")
 
 
