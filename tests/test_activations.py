@@ -383,6 +383,27 @@ def test_grad_scaler_skips_and_unscales(mode: dict) -> None:
             torch.testing.assert_close(left, right, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("copied", [False, True])
+def test_grad_scaler_unscales_before_a_fused_step(copied: bool) -> None:
+    """torch's fused SGD divides by the scale itself; masks come between, so ours must not be asked to."""
+
+    def run(scaled: bool) -> list[Tensor]:
+        model = MLP.model()
+        optimizer = InterpretableSGD(model.parameters(), lr=0.1, fused=True, horizon=0)
+        if copied:
+            model, optimizer = copy.deepcopy((model, optimizer))
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, enabled=scaled)
+        for x, y in MLP.batches():
+            optimizer.zero_grad()
+            scaler.scale(cross_entropy(model(x), y)).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        return weights(model)
+
+    for left, right in zip(run(True), run(False), strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.row("Training loop", "autocast to bfloat16", "statistics stay float32")
 @modes
 @quiet

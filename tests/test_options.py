@@ -185,6 +185,30 @@ def test_defaults_follow_the_mode(options: dict, expected: dict) -> None:
         assert {key: group[key] for key in expected} == expected
 
 
+def test_defaults_are_the_documented_ones() -> None:
+    group = InterpretableSGD([parameter()]).param_groups[0]
+    documented = {
+        "lr": 1e-3,
+        "momentum": 0,
+        "dampening": 0,
+        "weight_decay": 0,
+        "nesterov": False,
+        "maximize": False,
+        "block_size": 5,
+        "layers": "head",
+        "lipschitz": "gate",
+        "mask": "shared",
+        "draw": "independent",
+        "correction": "none",
+        "probabilities": "waterfill",
+        "foresight": 10,
+        "memory": 0.9,
+        "nonfinite": "allow",
+        "seed": 0,
+    }
+    assert {key: group[key] for key in documented} == documented
+
+
 def test_every_group_has_every_default_and_no_object() -> None:
     layer = nn.Linear(3, 2)
     optimizer = InterpretableSGD(

@@ -87,7 +87,7 @@ def test_non_leaf_parameters() -> None:
 
 def test_a_group_must_be_a_dict(model: nn.Module) -> None:
     optimizer = InterpretableSGD(model[0].parameters())
-    with pytest.raises(TypeError, match="param_group must be a dict"):
+    with pytest.raises(TypeError, match="param_group must be a dict, got list"):
         optimizer.add_param_group(list(model[2].parameters()))  # type: ignore[arg-type]
 
 
