@@ -14,10 +14,13 @@ import torch
 from torch import nn
 
 from experiments import results
-from experiments.concepts import GeneratedConcepts
-from experiments.data.named import Images, open_concepts, open_images
+from experiments.concepts import GeneratedConcepts, drawn, open_concepts
+from experiments.data.generated import Generated
+from experiments.data.images import Images
+from experiments.data.named import open_images
 from experiments.paper import networks, store
 from experiments.paper.frozen import frozen_heads
+from experiments.paper.grids import CONCEPTS
 from experiments.paper.judging import (
     class_f1,
     decision_numbers,
@@ -36,8 +39,8 @@ from experiments.train.loop import Progress, Training
 from interpretable_sgd import analysis
 from interpretable_sgd.analysis.concepts import ConceptImages
 
-CONCEPTS = "broden"  # the source that labels units where the images' own data cannot
 FROZEN = ("resnet18", "sgd")  # whose units sparse heads are fitted on
+IN_MEMORY = 2**24  # pixels of labelled images up to which they are drawn once and kept
 
 
 @dataclass(frozen=True)
@@ -67,22 +70,29 @@ class Place:
     def labeller(self, images: Images, split: str, count: int) -> Labeller | None:
         """Labels units by so many images of known concepts; None where there are none."""
         if CONCEPTS in self.sources:
-            concepts: ConceptImages = Some(_concepts(self.sources[CONCEPTS]), count)
+            concepts: ConceptImages = Some(_labelled(self.sources[CONCEPTS], self.out), count)
         elif images.drawn is not None:
-            concepts = GeneratedConcepts(images.drawn, split, count)
+            concepts = _drawn(images.drawn, split, count)
         else:
             return None
         return Labeller(concepts, images.prepare, self.workers)
 
 
+# what one run after another asks for again
 @lru_cache(maxsize=2)
 def _images(text: str, scale: str, seed: int, out: Path) -> Images:
     return open_images(text, scale="paper" if scale == "code" else scale, seed=seed, out=out)
 
 
 @lru_cache(maxsize=1)
-def _concepts(text: str) -> Any:
-    return open_concepts(text)
+def _labelled(text: str, out: Path) -> ConceptImages:
+    return open_concepts(text, out=out)
+
+
+@lru_cache(maxsize=4)
+def _drawn(source: Generated, split: str, count: int) -> ConceptImages:
+    small = count * source.size**2 <= IN_MEMORY
+    return drawn(source, split, count) if small else GeneratedConcepts(source, split, count)
 
 
 class Prepared(NamedTuple):
