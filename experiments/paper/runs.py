@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -36,7 +37,7 @@ from experiments.paper.recipes import Recipe, recipe
 from experiments.paper.watching import Watch
 from experiments.train import randomness
 from experiments.train.loop import Progress, Training
-from interpretable_sgd import analysis
+from interpretable_sgd import InterpretableSGD, analysis
 from interpretable_sgd.analysis.concepts import ConceptImages
 
 FROZEN = ("resnet18", "sgd")  # whose units sparse heads are fitted on
@@ -64,8 +65,15 @@ class Place:
         return self.sources.get(data.partition(":")[0], data) if ":" not in data else data
 
     def images(self, planned: Planned) -> Images:
-        """The data of a run."""
-        return _images(self.text(planned.data), planned.scale, planned.seed, self.out)
+        """The data of a run.
+
+        Raises:
+            ValueError: no such data; no images held out; see `open_images`.
+        """
+        images = _images(self.text(planned.data), planned.scale, planned.seed, self.out)
+        if images.validation is None:
+            raise ValueError("hold_out must be above 0, as choices and curves need images, got 0")
+        return images
 
     def labeller(self, images: Images, split: str, count: int) -> Labeller | None:
         """Labels units by so many images of known concepts; None where there are none."""
@@ -152,7 +160,10 @@ class Run:
         """All that decides what comes of it."""
         chosen = dataclasses.asdict(self.recipe)
         del chosen["checkpoint_every"]
-        options = self.prepare().optimizer.param_groups[0].items()
+        optimizer = self.prepare().optimizer
+        if isinstance(optimizer, InterpretableSGD):
+            optimizer.detach()  # it waits for a forward pass that never comes
+        options = optimizer.param_groups[0].items()
         return {
             **dataclasses.asdict(self.planned),
             "recipe": chosen,
@@ -187,7 +198,11 @@ class Run:
             workers=self.place.workers,
         )
         watch = self._watch()
-        training.run(store.folder(self.place.out, self.config) / store.CHECKPOINTS, report)
+        folder = store.folder(self.place.out, self.config) / store.CHECKPOINTS
+        with warnings.catch_warnings():
+            # what the paper prints is trained as printed; that it can diverge is in docs/method.md
+            warnings.filterwarnings("ignore", message="masks per sample")
+            training.run(folder, report)
         record, arrays = self._judged(training.trained)
         record |= {
             "epochs": training.epochs,
