@@ -61,7 +61,8 @@ def check_names(made: argparse.ArgumentParser, args: argparse.Namespace) -> list
         name = text.partition(":")[0]
         if text not in known and name not in (*known, CONCEPTS):
             made.error(f"--data must be of {', '.join((*known, CONCEPTS))}, got {text!r}")
-    names = [text.partition(":")[0] for text in args.data if text not in known]
+    whole = [text for text in args.data if ":" not in text or text not in known]
+    names = [text.partition(":")[0] for text in whole]
     if len(set(names)) < len(names):
         made.error(f"--data must not name a data set twice, got {' '.join(args.data)}")
     return entries
