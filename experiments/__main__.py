@@ -9,6 +9,9 @@ import sys
 from collections.abc import Sequence
 
 COMMANDS = {
+    "list": ("experiments.paper.listing", "every table and figure: data, cost, what is stored"),
+    "run": ("experiments.paper.running", "train what a table or figure lacks, then show it"),
+    "draw": ("experiments.paper.drawing", "show tables and figures of stored runs"),
     "demo": ("experiments.demo", "train with SGD and with InterpretableSGD, compare, draw"),
     "toy": ("experiments.toy", "Figure 2: class formulas of a tiny network of known semantics"),
     "selection-map": ("experiments.selection_map", "Figure 3: EM and Dynamic-K selection on a map"),

@@ -1,10 +1,11 @@
-"""Generated scenes and glyphs as concept data, where it is known which pixels show what."""
+"""Concept data for dissection: drawn scenes and glyphs, where it is known which pixels show what."""
 
 from __future__ import annotations
 
 import torch
 
 from experiments.data.generated import Generated
+from experiments.data.images import Images
 from experiments.data.splits import check_integer, check_split
 from interpretable_sgd.analysis.concepts import ConceptArrays, ConceptSample, numbered
 
@@ -50,3 +51,20 @@ def drawn(source: Generated, split: str, n: int) -> ConceptArrays:
     """The first n images of a split with their masks, drawn once: for those who read them often."""
     images, _ = source.tensors(split, n)
     return ConceptArrays.of_masks(images, source.masks(split, n), names=source.concept_names)
+
+
+def concepts_of(images: Images, n: int, split: str = "test") -> GeneratedConcepts | None:
+    """Concept data that shows what a set of images shows; None for real images, which carry no masks.
+
+    The net is given them as ``dissect(..., prepare=images.prepare)`` does.
+
+    Args:
+        images: as `open_images` gives them.
+        n: number of labelled images.
+        split: they are drawn for.
+
+    >>> from experiments.data.named import open_images
+    >>> concepts_of(open_images("scenes:train=24"), 3).name(2)
+    'test 2'
+    """
+    return None if images.drawn is None else GeneratedConcepts(images.drawn, split, n)

@@ -74,5 +74,7 @@ def test_a_damaged_record_is_said(tmp_path):
     with pytest.raises(store.StoreError, match="its hash is of another configuration; remove"):
         store.load(tmp_path)
     path.write_text(content[:40])
-    with pytest.raises(store.StoreError, match=r"record\.json must be the record of a finished run"):
+    with pytest.raises(
+        store.StoreError, match=r"record\.json must be the record of a finished run"
+    ):
         store.find(tmp_path, CONFIG)

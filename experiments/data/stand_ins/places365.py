@@ -1,0 +1,38 @@
+"""Scenes as Places365-Standard lies on disk: JPEG files, a folder for each class."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torchvision.transforms.v2 import functional
+
+from experiments.data.stand_ins.shown import Shown
+from experiments.data.views import PART, WHOLE
+
+FOLDER = "places365_standard"
+QUALITY = 95  # the concepts' colours survive
+
+
+def write_places365(root: Path, shown: Shown) -> None:
+    """Write `places365_standard` below a folder.
+
+    Args:
+        root: the folder.
+        shown: scenes; the files are as much larger than their size as those of Places365 are than 224.
+    """
+    scenes = replace(shown.scenes, size=round(shown.scenes.size * WHOLE / PART))
+    # the number keeps the order of the scenes' classes, which is that of the sorted folders
+    folders = [
+        f"{number:03}-{name.replace(' + ', '-').replace(' ', '_')}"
+        for number, name in enumerate(scenes.class_names)
+    ]
+    for part, split, each in (("train", "train", shown.train), ("val", "test", shown.test)):
+        for folder in folders:
+            (root / FOLDER / part / folder).mkdir(parents=True)
+        for index in range(each * scenes.classes):
+            images, labels = scenes.tensors(split, [index])
+            image = functional.to_pil_image((255 * images[0]).round().to(torch.uint8))
+            folder = root / FOLDER / part / folders[int(labels[0])]
+            image.save(folder / f"{index:08}.jpg", quality=QUALITY)

@@ -1,0 +1,43 @@
+"""Which scenes the stand-ins show at which scale, and how many."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from experiments.data.scenes import Scenes
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The scenes of a stand-in.
+
+    Attributes:
+        scenes: what draws them, at the size that a net sees.
+        train: training images of a class.
+        test: test images of a class.
+        labelled: images in the concept data that goes with it.
+    """
+
+    scenes: Scenes
+    train: int
+    test: int
+    labelled: int = 0
+
+    def parameters(self) -> dict[str, Any]:
+        """All of it, as JSON."""
+        return asdict(self)
+
+    def at(self, size: int | None) -> Shown:
+        """The same scenes at another size; None for theirs."""
+        return self if size is None else replace(self, scenes=replace(self.scenes, size=size))
+
+
+CIFAR10 = {
+    "tiny": Shown(Scenes(size=32, classes=10, concepts=8), train=60, test=30),
+    "small": Shown(Scenes(size=32, classes=10, concepts=8), train=500, test=200),
+}
+PLACES365 = {
+    "tiny": Shown(Scenes(size=32, classes=24, concepts=16), train=25, test=10, labelled=96),
+    "small": Shown(Scenes(size=64, classes=60, concepts=32), train=100, test=25, labelled=600),
+}

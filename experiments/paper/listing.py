@@ -1,0 +1,54 @@
+"""Show every table and figure: its data, what it costs, and how much of it is stored.
+
+python -m experiments list [--scale tiny|small|paper|code] [--out runs/paper]
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from experiments.paper import arguments, store
+from experiments.paper.catalog import CATALOG, done
+from experiments.paper.costs import spoken
+
+COLUMNS = ("name", "in the paper", "what it shows", "data", "runs x epochs", "cost", "stored")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; returns the exit status."""
+    parser = arguments.parser("list", (__doc__ or "").partition("\n")[0])
+    args = parser.parse_args(argv)
+    arguments.check(parser, args)
+    runs = store.load(args.out)
+    table = Table(
+        title=f"scale {args.scale}, results in {args.out}",
+        caption="runs that several share are trained once",
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+    )
+    for name in COLUMNS:
+        table.add_column(name, no_wrap=name in ("name", "stored"))
+    for entry in CATALOG.values():
+        planned = entry.planned(args.scale)
+        table.add_row(
+            entry.name,
+            entry.where,
+            entry.title,
+            "\n".join(entry.data(args.scale)),
+            *spoken(planned),
+            f"{done(planned, runs)} of {len(planned)}",
+        )
+    Console().print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
