@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -47,7 +48,7 @@ def fig2(stored: Sequence[Stored], out: Path) -> list[Path]:
             count = f"{len(some)} seed{'s' * (len(some) > 1)}"
             axes.set_title(f"{name}: test {mean:.1%}, {count}", fontsize=11)
             formulas = [
-                "\n".join(textwrap.wrap(f"{c} = {words}", 60, subsequent_indent="    "))
+                _lines(f"{c} = {words}")
                 for c, words in zip(toy["classes"], some[0]["formulas"], strict=True)
             ]
             _below(axes, "\n".join(formulas))
@@ -80,6 +81,12 @@ def _rows(
         for klass, weights in zip(toy["classes"], record["weight"], strict=True):
             for concept, weight in zip(toy["concepts"], weights, strict=True):
                 yield name, record["seed"], record["accuracy"], klass, concept, weight
+
+
+def _lines(formula: str) -> str:
+    """Broken before a sign, which stays with its number."""
+    whole = re.sub(r"([+-]) (\S+) ", "\\1\u00a0\\2\u00a0", formula)
+    return "\n".join(textwrap.wrap(whole, 60, subsequent_indent="    "))
 
 
 def _below(axes: Axes, words: str) -> None:

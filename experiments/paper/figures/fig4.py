@@ -45,7 +45,9 @@ def fig4(
         _weights(right, weights, scheme, sorted({some[0]["seed"] for some in runs.values()}))
         return figure
 
-    rows = [(*row, "", "", "") for name, some in accuracy.items() for c in some for row in c.table(name)]
+    rows = [
+        (*row, "", "", "") for name, some in accuracy.items() for c in some for row in c.table(name)
+    ]
     cells = (
         (panel, model, *[""] * 5, *cell)
         for panel, model, *cell in weight_maps.table("weights", weights)
@@ -64,9 +66,7 @@ def _accuracy(runs: Runs) -> tuple[str, dict[str, list[curves.Curve]]]:
     return held, {name: [c for c in some if c is not None] for name, some in found.items()}
 
 
-def _curves(
-    axes: Axes, accuracy: dict[str, list[curves.Curve]], held: str, subtitle: str
-) -> None:
+def _curves(axes: Axes, accuracy: dict[str, list[curves.Curve]], held: str, subtitle: str) -> None:
     for name, some in accuracy.items():
         for curve in some:
             look = {} if name == held else {"linewidth": 0.9}

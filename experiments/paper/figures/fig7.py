@@ -103,9 +103,7 @@ def verdict(arrays: Arrays, n: int, rank: int) -> Verdict:
     return Verdict(name, top, parts[top], rest, len(parts) - len(top), bias)
 
 
-def _page(
-    runs: Runs, found: Mapping[Row, Arrays], n: int, title: str, scheme: Scheme
-) -> Figure:
+def _page(runs: Runs, found: Mapping[Row, Arrays], n: int, title: str, scheme: Scheme) -> Figure:
     ranks = [(row, rank) for row, a in found.items() for rank in range(_verdicts(a))]
     figure = style.canvas(15.5, 0.6 + 2.15 * len(ranks))
     grid = figure.add_gridspec(len(ranks), TOP + 2, width_ratios=[1] * (TOP + 1) + [2.4])

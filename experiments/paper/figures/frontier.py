@@ -99,7 +99,9 @@ def frontier(
     sets = [d for d in dict.fromkeys(run["data"] for run in here) if _whole(here, d)]
     missing = [d for d in data or () if d not in sets] or ([] if data or sets else ["any data"])
     if missing:
-        raise missing_runs("frontier", ["resnet18 (sgd)", "resnet18_isgd (isgd)"], missing[0], scale)
+        raise missing_runs(
+            "frontier", ["resnet18 (sgd)", "resnet18_isgd (isgd)"], missing[0], scale
+        )
     panels = {d: [run for run in here if run["data"] == d] for d in data or sets}
     title = f"Test accuracy against weights per class, scale {scale}"
 
@@ -127,7 +129,9 @@ def points(family: Family, runs: Sequence[Stored]) -> list[Point]:
     for run in filter(family.holds, runs):
         seeds.setdefault(f"{run['network']} {run['method']}", []).append(run)
     found = [
-        Point(name, *(np.array([run[key] for run in some]) for key in ("weights_per_class", "top1")))
+        Point(
+            name, *(np.array([run[key] for run in some]) for key in ("weights_per_class", "top1"))
+        )
         for name, some in seeds.items()
     ]
     return sorted(found, key=lambda point: float(point.weights.mean()))
@@ -181,7 +185,10 @@ def _panel(axes: Axes, data: str, runs: Sequence[Stored], scale: str) -> None:
         trained = points(family, runs)
         x, y = ([float(p[i].mean()) for p in trained] for i in (1, 2))
         bars = [
-            [[p[i].mean() - p[i].min() for p in trained], [p[i].max() - p[i].mean() for p in trained]]
+            [
+                [p[i].mean() - p[i].min() for p in trained],
+                [p[i].max() - p[i].mean() for p in trained],
+            ]
             for i in (1, 2)
         ]
         look = {"color": colour, "linewidth": 2.2, "elinewidth": 1, "linestyle": dashes}

@@ -53,7 +53,9 @@ def s1(
             axes = part.subplots(1, len(weights), squeeze=False)[0]
             for place, (model, weight) in zip(axes, weights.items(), strict=True):
                 picture = weight_maps.draw(place, weight, norm, scheme)
-                said = f"{model}\n{weight_maps.empty(weight):.0%} empty, {_open(weight):.1f} an output"
+                said = (
+                    f"{model}\n{weight_maps.empty(weight):.0%} empty, {_open(weight):.1f} an output"
+                )
                 place.set_title(said, fontsize=8.5)
             outputs, units = next(iter(weights.values())).shape
             axes[0].set_ylabel(f"{units} units")

@@ -37,9 +37,7 @@ def s2(
     runs = runs_of("s2", stored, [INNER], data, scale)
     run = runs[INNER][0]
     found = {
-        f"{stage} to {read}": graphs.graph(
-            run.arrays, stage, _targets(run.arrays, stage), SOURCES
-        )
+        f"{stage} to {read}": graphs.graph(run.arrays, stage, _targets(run.arrays, stage), SOURCES)
         for stage, read in PARTS.items()
         if f"top_units:{stage}" in run.arrays
     }

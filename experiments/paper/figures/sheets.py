@@ -67,6 +67,8 @@ def _colours(scheme: Scheme) -> dict[str, Any]:
         "figure.facecolor": page,
         "axes.facecolor": page,
         "legend.facecolor": page,
+        "figure.constrained_layout.h_pad": 0.07,
+        "figure.constrained_layout.w_pad": 0.07,
         "font.size": 9,
     }
 

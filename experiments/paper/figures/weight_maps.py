@@ -27,8 +27,7 @@ def scale(weights: Sequence[np.ndarray]) -> SymLogNorm:
 def draw(axes: Axes, weight: np.ndarray, norm: SymLogNorm, scheme: Scheme) -> Any:
     """Units as rows, in the order of the output they weigh most in, outputs as columns; (outputs, units)."""
     shown = np.ma.masked_where(abs(weight) < THRESHOLD, weight)[:, staircase(weight)].T
-    colours = sheets.diverging(scheme)
-    colours.set_bad(scheme.panel)
+    colours = sheets.diverging(scheme).with_extremes(bad=scheme.panel)
     picture = axes.imshow(shown, cmap=colours, norm=norm, aspect="auto", interpolation="nearest")
     axes.spines[:].set_visible(False)
     axes.set(xticks=[], yticks=[])
