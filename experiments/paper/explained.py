@@ -77,7 +77,11 @@ def top_images(model: nn.Module, images: Dataset[Any], arrays: Mapping[str, np.n
                 np.concatenate([[], *(shown.strongest(weight[t]) for t in targets)])
             ).astype(int)
             if len(units):
-                of_stage = {"targets": targets, "units": units, **_of_units(model, images, stage, units)}
+                of_stage = {
+                    "targets": targets,
+                    "units": units,
+                    **_of_units(model, images, stage, units),
+                }
                 found |= {f"top_{name}:{stage}": value for name, value in of_stage.items()}
     return found
 

@@ -10,7 +10,13 @@ import numpy as np
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import (
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    PercentFormatter,
+    StrMethodFormatter,
+)
 
 from experiments.figures import style
 from experiments.figures.svg import Scheme
@@ -100,6 +106,9 @@ def _page(some: Mapping[str, Values], title: str, scheme: Scheme) -> Figure:
         left.set_yticks(range(len(values)), _ticks(values))
         right.set_yticks(range(len(values)), [""] * len(values))
         right.set_xscale("log")
+        right.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        right.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        right.xaxis.set_minor_formatter(NullFormatter())
         for axes in (left, right):
             axes.set_ylim(len(values) - 0.5, -0.5)
     last_left, last_right = panels[-1]
@@ -107,7 +116,7 @@ def _page(some: Mapping[str, Values], title: str, scheme: Scheme) -> Figure:
     last_left.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     last_left.xaxis.set_major_locator(MaxNLocator(6))
     last_right.set_xlabel("weights per class")
-    figure.suptitle(f"{title}\nmean ± sd over seeds (n behind each value)", fontsize=10.5)
+    figure.suptitle(f"{title}\nmean ± sd over seeds, their number in brackets", fontsize=10.5)
     return figure
 
 

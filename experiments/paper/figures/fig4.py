@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -39,9 +38,9 @@ def fig4(
     title = f"Accuracy over training and weights of the head, {data_of(data)} at scale {scale}"
 
     def draw(scheme: Scheme) -> Figure:
-        figure = style.canvas(6.2 + 1.15 * len(weights), 4.6)
+        figure = style.canvas(6.2 + 1.15 * len(weights), 5)
         left, right = figure.subfigures(1, 2, width_ratios=[5.2, 1 + 1.15 * len(weights)])
-        _curves(clean(left.subplots()), accuracy, held, f"{data_of(data)}; {seeds(runs)}")
+        _curves(left, accuracy, held, f"{data_of(data)}; {seeds(runs)}")
         _weights(right, weights, scheme, sorted({some[0]["seed"] for some in runs.values()}))
         return figure
 
@@ -66,7 +65,10 @@ def _accuracy(runs: Runs) -> tuple[str, dict[str, list[curves.Curve]]]:
     return held, {name: [c for c in some if c is not None] for name, some in found.items()}
 
 
-def _curves(axes: Axes, accuracy: dict[str, list[curves.Curve]], held: str, subtitle: str) -> None:
+def _curves(
+    figure: SubFigure, accuracy: dict[str, list[curves.Curve]], held: str, subtitle: str
+) -> None:
+    axes = clean(figure.subplots())
     for name, some in accuracy.items():
         for curve in some:
             look = {} if name == held else {"linewidth": 0.9}
@@ -78,8 +80,13 @@ def _curves(axes: Axes, accuracy: dict[str, list[curves.Curve]], held: str, subt
     lines, labels = axes.get_legend_handles_labels()
     ink = axes.title.get_color()
     kinds = [Line2D([], [], color=ink, linewidth=w) for w in (1.6, 0.9)]
-    axes.legend(
-        [*lines, *kinds], [*labels, f"thick: {held}", "thin: train"], frameon=False, fontsize=8
+    figure.legend(
+        [*lines, *kinds],
+        [*labels, f"thick: {held}", "thin: train"],
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+        fontsize=8.5,
     )
 
 

@@ -16,7 +16,7 @@ from experiments.paper.figures.rows import D5, OURS, SCALE, Runs, runs_of
 from experiments.paper.figures.sheets import Table, publish
 from experiments.paper.store import Stored
 
-COLUMN = 1.08  # inches
+COLUMN = 1.15  # inches
 
 
 def fig6(

@@ -22,6 +22,9 @@ from experiments.paper.figures.sheets import Table, publish
 from experiments.paper.store import Stored
 
 TOP = 5
+HEAT = (
+    "heat: each map from its least to its largest value; number: part of the logit, and its share"
+)
 VERDICTS = ("predicted", "runner-up")
 COLUMNS = ("image", "label", "model", "verdict", "class", "part", "concept", "value")
 Arrays = Mapping[str, np.ndarray]
@@ -105,14 +108,14 @@ def verdict(arrays: Arrays, n: int, rank: int) -> Verdict:
 
 def _page(runs: Runs, found: Mapping[Row, Arrays], n: int, title: str, scheme: Scheme) -> Figure:
     ranks = [(row, rank) for row, a in found.items() for rank in range(_verdicts(a))]
-    figure = style.canvas(15.5, 0.6 + 2.15 * len(ranks))
+    figure = style.canvas(15.5, 0.8 + 2.05 * len(ranks))
     grid = figure.add_gridspec(len(ranks), TOP + 2, width_ratios=[1] * (TOP + 1) + [2.4])
     for line, (row, rank) in enumerate(ranks):
         panels = [figure.add_subplot(grid[line, column]) for column in range(TOP + 2)]
         decided = verdict(found[row], n, rank)
         panels[0].imshow(found[row]["pictures"][n], interpolation="nearest")
         words = wrapped(decided.name, 24, 2)
-        panels[0].set_title(f"{VERDICTS[rank]}:\n{words}\nlogit {decided.logit:.2f}", fontsize=8)
+        panels[0].set_title(f"{VERDICTS[rank]}:\n{words}\nlogit {decided.logit:.2f}", fontsize=9)
         seed = runs[row][0]["seed"]
         panels[0].set_ylabel(
             f"{row.label}\nseed {seed}", color=row.paint, fontsize=10, fontweight="bold"
@@ -125,7 +128,7 @@ def _page(runs: Runs, found: Mapping[Row, Arrays], n: int, title: str, scheme: S
         values = [*decided.parts, decided.rest, decided.bias, decided.logit]
         ink = rcParams["text.color"]
         waterfall(panels[-1], labels, values, scheme.positive, ink, scheme.quiet)
-    figure.suptitle(title, fontsize=12)
+    figure.suptitle(f"{title}\n{HEAT}", fontsize=11)
     return figure
 
 
@@ -135,7 +138,7 @@ def _maps(panels: Sequence[Axes], arrays: Arrays, n: int, decided: Verdict) -> N
         heat(axes, picture, arrays["maps"][n, m])
         name, iou = units.label(arrays, "layer4", m)
         concept = "" if iou is None else f"\n{wrapped(name or 'no concept', 24, 1)}"
-        axes.set_title(f"{part:+.2f}{decided.share(part)}\nunit {m}{concept}", fontsize=8)
+        axes.set_title(f"{part:+.2f}{decided.share(part)}\nunit {m}{concept}", fontsize=9)
     for axes in panels[len(decided.top) :]:
         axes.axis("off")
 

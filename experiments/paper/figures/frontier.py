@@ -111,7 +111,7 @@ def frontier(
         for axes, (name, some) in zip(drawn, panels.items(), strict=True):
             _panel(clean(axes), name, some, scale)
         _legend(figure, [f for f in FAMILIES if any(map(f.holds, here))])
-        figure.suptitle(f"{title}; means over seeds, bars and bands from lowest to highest")
+        figure.suptitle(f"{title}\nmeans over seeds, bars and bands from lowest to highest")
         return figure
 
     rows = [row for name, some in panels.items() for row in _table(name, some, scale)]
@@ -138,16 +138,20 @@ def points(family: Family, runs: Sequence[Stored]) -> list[Point]:
 
 
 def cut(family: Family, runs: Sequence[Stored]) -> tuple[list[int], np.ndarray] | None:
-    """Numbers of weights, and test accuracy (seeds, k) of the family's first row cut to them."""
+    """Numbers of weights, and test accuracy (seeds, k) of the family's first row cut to them.
+
+    Up to the first number that the nets do not have, where a cut changes little.
+    """
     row = family.row
-    curves = [
-        run["accuracy_at_weights"]
-        for run in runs
-        if (run["network"], run["method"]) == (row.network, row.method)
-    ]
-    if not curves:
+    some = [run for run in runs if (run["network"], run["method"]) == (row.network, row.method)]
+    if not some:
         return None
-    return curves[0]["weights"], np.array([curve["accuracy"] for curve in curves])
+    counts = some[0]["accuracy_at_weights"]["weights"]
+    have = np.mean([run["weights_per_class"] for run in some])
+    shown = sum(count < have for count in counts) + 1
+    return counts[:shown], np.array(
+        [run["accuracy_at_weights"]["accuracy"][:shown] for run in some]
+    )
 
 
 def heads(runs: Sequence[Stored]) -> Iterator[tuple[str, int, list[float], list[float]]]:
@@ -181,8 +185,8 @@ def _panel(axes: Axes, data: str, runs: Sequence[Stored], scale: str) -> None:
             counts, kept = pruned
             axes.plot(counts, kept.mean(0), color=colour, linewidth=1, linestyle=dashes)
             axes.fill_between(counts, kept.min(0), kept.max(0), color=colour, alpha=0.12, lw=0)
-            most = max(most, counts[-1])
         trained = points(family, runs)
+        most = max([most, *(float(point.weights.max()) for point in trained)])
         x, y = ([float(p[i].mean()) for p in trained] for i in (1, 2))
         bars = [
             [

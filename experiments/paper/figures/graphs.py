@@ -16,6 +16,7 @@ from experiments.paper.figures.units import Unit, lit, unit
 
 RISE, WORDS, PICTURE = 1.3, 0.72, 0.9  # heights of lines and words, side of a picture, in columns
 WIDEST = 8.0  # line, in points
+OUTLINE = "#ffd43b"
 COLUMNS = ("model", "target", "unit", "concept", "iou", "weight")
 
 
@@ -83,13 +84,13 @@ def draw(axes: Axes, drawn: Graph, columns: int, scheme: Scheme) -> None:
         silent = not any(target == t for t, _ in drawn.weights)
         words = wrapped(name, 22, 3) + ("\n(reads no unit)" if silent else "")
         axes.plot(tops[target], RISE, "o", markersize=8, color=rcParams["text.color"])
-        axes.text(tops[target], RISE + 0.12, words, ha="center", va="bottom", fontsize=9)
+        axes.text(tops[target], RISE + 0.12, words, ha="center", va="bottom", fontsize=10)
     for read in drawn.units:
         axes.plot(x[read.index], 0, "o", markersize=6, color=rcParams["text.color"])
-        axes.text(x[read.index], -0.1, read.words, ha="center", va="top", fontsize=7.5)
+        axes.text(x[read.index], -0.1, read.words, ha="center", va="top", fontsize=8)
         for row, (picture, region) in enumerate(zip(read.pictures, read.regions, strict=True)):
             top = -WORDS - row * (PICTURE + 0.06)
-            _picture(axes, lit(picture, region), x[read.index], top)
+            _picture(axes, picture, region, x[read.index], top)
     rows = height(drawn)
     axes.set(xlim=(0, columns), ylim=(RISE + 0.62 - rows, RISE + 0.62), aspect="equal")
     axes.axis("off")
@@ -101,10 +102,15 @@ def _tops(drawn: Graph, x: Mapping[int, float], columns: int) -> dict[int, float
     return {target: step * (place + 0.5) for place, target in enumerate(drawn.targets)}
 
 
-def _picture(axes: Axes, picture: np.ndarray, centre: float, top: float) -> None:
-    """As large as fits, its proportions kept."""
+def _picture(
+    axes: Axes, picture: np.ndarray, region: np.ndarray, centre: float, top: float
+) -> None:
+    """As large as fits, its proportions kept, the region outlined."""
     tall, wide = picture.shape[:2]
     side = PICTURE / max(tall, wide)
     half = wide * side / 2
     extent = (centre - half, centre + half, top - tall * side, top)
-    axes.imshow(picture, extent=extent, interpolation="nearest", aspect="auto", zorder=2)
+    axes.imshow(lit(picture, region), extent=extent, interpolation="nearest", aspect="auto")
+    if region.any() and not region.all():
+        look = {"colors": OUTLINE, "linewidths": 0.9}
+        axes.contour(region, levels=[0.5], extent=extent, origin="upper", **look)

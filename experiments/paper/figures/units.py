@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 from experiments.paper.figures.names import wrapped
 from experiments.paper.shown import STAGES
 
-DIM = 0.3  # of the light outside a unit's region
+DIM = 0.4  # of the light outside a unit's region
 
 
 class Unit(NamedTuple):
@@ -37,7 +37,7 @@ class Unit(NamedTuple):
         """On a few lines; the concept only where there is one."""
         if self.iou is None:
             return f"unit {self.index}"
-        return f"unit {self.index}\n{wrapped(self.name or 'no concept', 15)}\nIoU {self.iou:.2f}"
+        return f"unit {self.index}\n{wrapped(self.name or 'no concept', 14)}\nIoU {self.iou:.2f}"
 
 
 def label(arrays: Mapping[str, np.ndarray], stage: str, unit: int) -> tuple[str, float | None]:

@@ -14,7 +14,9 @@ def test_plotted_numbers_are_the_stored_ones(tmp_path):
     dense = [
         run(tmp_path, data=DATA, seed=s, sparse_heads=fitted, glm_saga_heads=None) for s in (0, 1)
     ]
-    ours = [run(tmp_path, "resnet18_isgd", "isgd", DATA)]
+    few = {"weights": [1, 5, 12, 99], "accuracy": [0.1, 0.2, 0.3, 0.4]}
+    more = {"accuracy_at_weights": few, "weights_per_class": 9.5}
+    ours = [run(tmp_path, "resnet18_isgd", "isgd", DATA, **more)]
     narrow = run(tmp_path, "resnet18_isgd", "isgd block_size=3", DATA, weights_per_class=1.0)
     other = run(tmp_path, "resnet18_isgd", "isgd floor=0", DATA)
     rows = written(frontier([*dense, *ours, narrow, other], tmp_path), "frontier")
@@ -29,7 +31,7 @@ def test_plotted_numbers_are_the_stored_ones(tmp_path):
     assert float(trained[2]["mean"]) == pytest.approx(mean, abs=1e-12)
     assert {r["seeds"] for r in rows if r["method"] == "SGD"} == {"2"}
     cut = [r for r in rows if r["kind"].startswith("largest") and "isgd" in r["run"]]
-    assert [float(r["mean"]) for r in cut] == ours[0]["accuracy_at_weights"]["accuracy"]
+    assert [(r["weights"], r["mean"]) for r in cut] == [("1", "0.1"), ("5", "0.2"), ("12", "0.3")]
     path = [(r["weights"], r["mean"]) for r in rows if r["method"] == "saga"]
     assert path == [("2.0", "0.5"), ("3.5", "0.75")] * 2
     assert {solver for solver, *_ in heads(dense)} == {"saga"}
