@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
+from experiments.data import broden
 from experiments.data.generated import Generated
 from experiments.data.images import Images
+from experiments.data.named import OUT, check_scale
 from experiments.data.splits import check_integer, check_split
-from interpretable_sgd.analysis.concepts import ConceptArrays, ConceptSample, numbered
+from experiments.data.stand_ins import shown
+from experiments.data.stand_ins.broden import write_broden
+from experiments.data.stand_ins.once import written
+from experiments.data.stand_ins.shown import shown_at
+from experiments.data.text import parse
+from interpretable_sgd.analysis.concepts import Broden, ConceptArrays, ConceptSample, numbered
 
 
 class GeneratedConcepts:
@@ -68,3 +77,34 @@ def concepts_of(images: Images, n: int, split: str = "test") -> GeneratedConcept
     'test 2'
     """
     return None if images.drawn is None else GeneratedConcepts(images.drawn, split, n)
+
+
+def open_concepts(
+    text: str, *, scale: str = "tiny", size: int | None = None, out: Path | None = None
+) -> Broden:
+    """Concept data by name: ``broden:/path``.
+
+    Without a path it is, at the scales tiny and small, a stand-in in Broden's format that shows and
+    labels the scenes which the stand-in of Places365 shows; written once, below ``out/data``.
+
+    Args:
+        text: ``broden`` or ``broden:path``.
+        scale: tiny, small or paper.
+        size: pixels of a side of a stand-in's images, as for `open_images`.
+        out: folder below which a stand-in is written; None for ``runs``.
+
+    Raises:
+        DataError: no path where one is needed; what lies there is missing or something else.
+        ValueError: no such name or scale; options, of which there are none.
+    """
+    check_scale(scale)
+    name, path, options = parse(text)
+    if name != "broden":
+        raise ValueError(f"name must be broden, got {name!r}")
+    if options:
+        raise ValueError(f"broden takes a path and no options, got {', '.join(options)}")
+    if path is None:
+        stand_in = shown_at(scale, shown.PLACES365, "broden", broden.EXPECTED).at(size)
+        data = (out or OUT) / "data"
+        path = written(data, "broden", stand_in.parameters(), lambda p: write_broden(p, stand_in))
+    return Broden(broden.find(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,54 +29,48 @@ def read_cifar10(path: Path) -> Pictures:
     """The pictures of a folder.
 
     Args:
-        path: `cifar-10-batches-py`, or the folder that holds it.
+        path: the folder of the batches, one that holds it, or one of the batches.
 
     Raises:
         DataError: there is no such folder, or a file in it is missing or not as published.
     """
-    root = find(path)
-    kind = batches_of(marker.read(root / FOLDER))
-    for name, checksum in _files(kind):
-        _check(root / FOLDER / name, checksum)
-    train, test = kind(root, train=True), kind(root, train=False)
+    folder = find(path)
+    kind = reader_of(folder, marker.read(folder))
+    for name, checksum in _checksums(kind).items():
+        _check(folder / name, checksum)
+    train, test = kind(folder.parent, train=True), kind(folder.parent, train=False)
+    identity = {"images": [len(train), len(test)], "files": _checksums(kind)}
     return Pictures(
-        _in_memory(train),
-        train.targets,
-        _in_memory(test),
-        tuple(train.classes),
-        {"files": dict(_files(kind))},
+        _in_memory(train), train.targets, _in_memory(test), tuple(train.classes), identity
     )
 
 
 def find(path: Path) -> Path:
-    """The folder that holds `cifar-10-batches-py`, asked for by itself or by what it holds.
+    """The folder of the batches, asked for by itself, from one level above or from within.
 
     Raises:
-        DataError: it is neither there nor one level up or down.
+        DataError: it is not there.
     """
-    inside = [below / FOLDER for below in _folders(path)]
-    for folder in (path, path / FOLDER, path.parent, *inside):
-        if folder.name == FOLDER and folder.is_dir():
-            return folder.parent
+    below = sorted(path.iterdir()) if path.is_dir() else []
+    for folder in (path, *below, path.parent):
+        if any((folder / name).is_file() for name in FILES):
+            return folder.resolve()
     raise DataError(f"{path} must be or hold {EXPECTED}; found {found_at(path)}")
 
 
-def batches_of(checksums: dict[str, str] | None) -> type[CIFAR10]:
-    """torchvision's reader, or one that expects a stand-in's checksums in place of the published.
+def reader_of(folder: Path, checksums: Mapping[str, str] | None) -> type[CIFAR10]:
+    """torchvision's reader for a folder of any name.
 
     Args:
-        checksums: of the files of a stand-in, by name; None for the published data.
+        folder: of the batches.
+        checksums: that a stand-in's files must have, by name; None for the published ones.
     """
-    if checksums is None:
-        return CIFAR10
-
-    named = {name: checksums.get(name, "") for name in FILES}
-    fields = {
-        "train_list": [[name, named[name]] for name in FILES[:5]],
-        "test_list": [["test_batch", named["test_batch"]]],
-        "meta": {**CIFAR10.meta, "md5": named["batches.meta"]},
-    }
-    return type("StandIn", (CIFAR10,), fields)
+    fields: dict[str, Any] = {"base_folder": folder.name}
+    if checksums is not None:
+        *train, test, meta = ([name, checksums.get(name, "none")] for name in FILES)
+        fields |= {"train_list": train, "test_list": [test]}
+        fields["meta"] = {**CIFAR10.meta, "md5": meta[1]}
+    return type("Batches", (CIFAR10,), fields)
 
 
 def _in_memory(part: CIFAR10) -> InMemory:
@@ -83,9 +78,9 @@ def _in_memory(part: CIFAR10) -> InMemory:
     return InMemory(pictures, torch.tensor(part.targets))
 
 
-def _files(kind: type[CIFAR10]) -> list[tuple[str, str]]:
+def _checksums(kind: type[CIFAR10]) -> dict[str, str]:
     meta: dict[str, Any] = kind.meta
-    return [*map(tuple, kind.train_list + kind.test_list), (meta["filename"], meta["md5"])]
+    return dict([*kind.train_list, *kind.test_list, (meta["filename"], meta["md5"])])
 
 
 def _check(file: Path, checksum: str) -> None:
@@ -98,7 +93,3 @@ def _check(file: Path, checksum: str) -> None:
             f"{file} must have the md5 {checksum}, its {file.stat().st_size} bytes have another: it "
             f"is damaged or was not unpacked to the end; unpack it again, or get it again from {PAGE}"
         )
-
-
-def _folders(path: Path) -> list[Path]:
-    return sorted(p for p in path.iterdir() if p.is_dir()) if path.is_dir() else []

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from experiments.data import cifar10, drawn, places365, views
-from experiments.data.errors import DataError
 from experiments.data.images import Images
 from experiments.data.pictures import images_of
 from experiments.data.stand_ins import shown
 from experiments.data.stand_ins.cifar10 import write_cifar10
 from experiments.data.stand_ins.once import written
 from experiments.data.stand_ins.places365 import write_places365
+from experiments.data.stand_ins.shown import shown_at
 from experiments.data.text import Named, parse, typed
 
 __all__ = ["DRAWN", "READ", "SCALES", "Images", "open_images"]
@@ -56,8 +56,7 @@ def open_images(
     >>> images.classes, len(images.train), images.train[0, 7][0].shape, images.plain[7][1]
     (24, 48, torch.Size([3, 32, 32]), 7)
     """
-    if scale not in SCALES:
-        raise ValueError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
+    check_scale(scale)
     named = parse(text)
     if named.name in DRAWN:
         return _drawn(named, scale, size, seed, hold_out)
@@ -67,6 +66,12 @@ def open_images(
     options = once_each(options, {"size": size, "hold_out": hold_out})
     opened = _cifar10 if named.name == "cifar10" else _places365
     return opened(named.path, scale, options, seed, (out or OUT) / "data")
+
+
+def check_scale(scale: str) -> None:
+    """Raise `ValueError` unless it is tiny, small or paper."""
+    if scale not in SCALES:
+        raise ValueError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
 
 
 def once_each(options: dict[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
@@ -101,7 +106,7 @@ def _cifar10(
         raise ValueError(f"size must be 32 for cifar10, got {options['size']}")
     scenes = None
     if path is None:
-        stand_in = _stand_in("cifar10", scale, shown.CIFAR10, cifar10.EXPECTED)
+        stand_in = shown_at(scale, shown.CIFAR10, "cifar10", cifar10.EXPECTED)
         scenes = stand_in.scenes
         path = written(data, "cifar10", stand_in.parameters(), lambda p: write_cifar10(p, stand_in))
     pictures = cifar10.read_cifar10(path)
@@ -118,23 +123,14 @@ def _cifar10(
     )
 
 
-def _stand_in(
-    name: str, scale: str, by_scale: dict[str, shown.Shown], expected: str
-) -> shown.Shown:
-    if scale not in by_scale:
-        raise DataError(
-            f"{name} must have a path at scale {scale}, as --data {name}:PATH, of {expected}; got none"
-        )
-    return by_scale[scale]
-
-
 def _places365(
     path: Path | None, scale: str, options: dict[str, Any], seed: int, data: Path
 ) -> Images:
     scenes = None
     size = options.get("size")
     if path is None:
-        stand_in = _stand_in("places365", scale, shown.PLACES365, places365.EXPECTED).at(size)
+        stand_in = shown_at(scale, shown.PLACES365, "places365", places365.EXPECTED)
+        stand_in = stand_in.at(size)
         scenes, size = stand_in.scenes, stand_in.scenes.size
         path = written(
             data, "places365", stand_in.parameters(), lambda p: write_places365(p, stand_in)

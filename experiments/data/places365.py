@@ -48,7 +48,11 @@ def read_places365(path: Path) -> Pictures:
         train.targets,
         Photographs(root / "val", test),
         tuple(train.classes),
-        {"train": _names(root, train), "test": _names(root, test)},
+        {
+            "images": [len(train), len(test)],
+            "train": _names(root, train),
+            "test": _names(root, test),
+        },
     )
 
 

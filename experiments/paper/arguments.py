@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.paper.catalog import CATALOG, Entry, chosen
+from experiments.paper.grids import CONCEPTS
 from experiments.paper.recipes import SCALES
 
 OUT = Path("runs/paper")
-CONCEPTS = "broden"  # a source that no table names: what units are labelled by
 
 
 def parser(command: str, description: str) -> argparse.ArgumentParser:

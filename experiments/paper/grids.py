@@ -12,6 +12,7 @@ from experiments.paper.planned import Planned
 from experiments.paper.recipes import SCALES
 
 Row = tuple[str, str]
+CONCEPTS = "broden"  # what units are labelled by where images carry no concepts; no table's data
 SEEDS = {"tiny": (0, 1), "small": (0, 1, 2), "paper": (0, 1, 2), "code": (0, 1, 2)}
 
 DENSE, DYNAMIC_5, OURS = ("resnet18", "sgd"), ("resnet18_d5a", "sgd"), ("resnet18_isgd", "isgd")
@@ -81,10 +82,16 @@ ABLATION: list[Row] = [
     ("resnet18_isgd", "isgd batch=128"),
 ]
 
+SIZES = (24, 64, 128)
 SCENES = {
-    24: "scenes:size=24,classes=24,concepts=16",
-    64: "scenes:size=64,classes=24,concepts=16",
-    128: "scenes:size=128,classes=24,concepts=16",
+    "tiny": (
+        "scenes:size=24,classes=8,concepts=8,train=800",
+        "scenes:size=64,classes=8,concepts=8,train=320",
+        "scenes:size=128,classes=8,concepts=8,train=480",
+    ),
+    "small": tuple(f"scenes:size={size},classes=24,concepts=16" for size in SIZES),
+    "paper": tuple(f"scenes:size={size},classes=100,concepts=48" for size in SIZES),
+    "code": tuple(f"scenes:size={size},classes=100,concepts=48" for size in SIZES),
 }
 
 
@@ -109,12 +116,18 @@ def grid(
 
 def frontier(scale: str, seeds: Sequence[int] | None = None) -> list[Planned]:
     """Every method at every size; at `tiny` the larger sizes have four of them."""
-    small, *larger = SCENES.values()
+    small, *larger = _scenes(scale)
     rows = FRONTIER_SHORT if scale == "tiny" else FRONTIER
     return grid(FRONTIER, [small], scale, seeds) + grid(rows, larger, scale, seeds)
 
 
 def ablation(scale: str, seeds: Sequence[int] | None = None) -> list[Planned]:
     """One change at a time, at every size but at `tiny` at the smallest alone."""
-    small, *larger = SCENES.values()
+    small, *larger = _scenes(scale)
     return grid(ABLATION, [small] if scale == "tiny" else [small, *larger], scale, seeds)
+
+
+def _scenes(scale: str) -> tuple[str, ...]:
+    if scale not in SCALES:
+        raise ValueError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
+    return SCENES[scale]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,10 +63,7 @@ class Method:
         options = {**OURS[self.name], **self.options}
         if self.name == "isgd" and "horizon" not in options:
             options["horizon"] = round(NARROWING * steps)
-        with warnings.catch_warnings():
-            # what is printed in the paper is trained as printed; that it can diverge is documented
-            warnings.filterwarnings("ignore", message="masks per sample")
-            return contestants.ours(model, recipe.lr, seed, options, settings)
+        return contestants.ours(model, recipe.lr, seed, options, settings)
 
 
 def method(text: str) -> Method:

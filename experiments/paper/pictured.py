@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from experiments.data.named import Images
+from experiments.data.images import Images
 from experiments.paper.labelling import Labeller
 from experiments.paper.networks import UNITS
 from experiments.paper.watching import spread

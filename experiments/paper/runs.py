@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -14,10 +15,13 @@ import torch
 from torch import nn
 
 from experiments import results
-from experiments.concepts import GeneratedConcepts
-from experiments.data.named import Images, open_concepts, open_images
+from experiments.concepts import GeneratedConcepts, drawn, open_concepts
+from experiments.data.generated import Generated
+from experiments.data.images import Images
+from experiments.data.named import open_images
 from experiments.paper import networks, store
 from experiments.paper.frozen import frozen_heads
+from experiments.paper.grids import CONCEPTS
 from experiments.paper.judging import (
     class_f1,
     decision_numbers,
@@ -33,11 +37,11 @@ from experiments.paper.recipes import Recipe, recipe
 from experiments.paper.watching import Watch
 from experiments.train import randomness
 from experiments.train.loop import Progress, Training
-from interpretable_sgd import analysis
+from interpretable_sgd import InterpretableSGD, analysis
 from interpretable_sgd.analysis.concepts import ConceptImages
 
-CONCEPTS = "broden"  # the source that labels units where the images' own data cannot
 FROZEN = ("resnet18", "sgd")  # whose units sparse heads are fitted on
+IN_MEMORY = 2**24  # pixels of labelled images up to which they are drawn once and kept
 
 
 @dataclass(frozen=True)
@@ -61,28 +65,42 @@ class Place:
         return self.sources.get(data.partition(":")[0], data) if ":" not in data else data
 
     def images(self, planned: Planned) -> Images:
-        """The data of a run."""
-        return _images(self.text(planned.data), planned.scale, planned.seed, self.out)
+        """The data of a run.
+
+        Raises:
+            ValueError: no such data; no images held out; see `open_images`.
+        """
+        images = _images(self.text(planned.data), planned.scale, planned.seed, self.out)
+        if images.validation is None:
+            raise ValueError("hold_out must be above 0, as choices and curves need images, got 0")
+        return images
 
     def labeller(self, images: Images, split: str, count: int) -> Labeller | None:
         """Labels units by so many images of known concepts; None where there are none."""
         if CONCEPTS in self.sources:
-            concepts: ConceptImages = Some(_concepts(self.sources[CONCEPTS]), count)
+            concepts: ConceptImages = Some(_labelled(self.sources[CONCEPTS], self.out), count)
         elif images.drawn is not None:
-            concepts = GeneratedConcepts(images.drawn, split, count)
+            concepts = _drawn(images.drawn, split, count)
         else:
             return None
         return Labeller(concepts, images.prepare, self.workers)
 
 
+# what one run after another asks for again
 @lru_cache(maxsize=2)
 def _images(text: str, scale: str, seed: int, out: Path) -> Images:
     return open_images(text, scale="paper" if scale == "code" else scale, seed=seed, out=out)
 
 
 @lru_cache(maxsize=1)
-def _concepts(text: str) -> Any:
-    return open_concepts(text)
+def _labelled(text: str, out: Path) -> ConceptImages:
+    return open_concepts(text, out=out)
+
+
+@lru_cache(maxsize=4)
+def _drawn(source: Generated, split: str, count: int) -> ConceptImages:
+    small = count * source.size**2 <= IN_MEMORY
+    return drawn(source, split, count) if small else GeneratedConcepts(source, split, count)
 
 
 class Prepared(NamedTuple):
@@ -142,7 +160,10 @@ class Run:
         """All that decides what comes of it."""
         chosen = dataclasses.asdict(self.recipe)
         del chosen["checkpoint_every"]
-        options = self.prepare().optimizer.param_groups[0].items()
+        optimizer = self.prepare().optimizer
+        if isinstance(optimizer, InterpretableSGD):
+            optimizer.detach()  # it waits for a forward pass that never comes
+        options = optimizer.param_groups[0].items()
         return {
             **dataclasses.asdict(self.planned),
             "recipe": chosen,
@@ -177,7 +198,11 @@ class Run:
             workers=self.place.workers,
         )
         watch = self._watch()
-        training.run(store.folder(self.place.out, self.config) / store.CHECKPOINTS, report)
+        folder = store.folder(self.place.out, self.config) / store.CHECKPOINTS
+        with warnings.catch_warnings():
+            # what the paper prints is trained as printed; that it can diverge is in docs/method.md
+            warnings.filterwarnings("ignore", message="masks per sample")
+            training.run(folder, report)
         record, arrays = self._judged(training.trained)
         record |= {
             "epochs": training.epochs,

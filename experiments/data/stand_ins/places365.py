@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-from torchvision.transforms.v2 import functional
-
+from experiments.data.stand_ins import jpeg
 from experiments.data.stand_ins.shown import Shown
 from experiments.data.views import PART, WHOLE
 
 FOLDER = "places365_standard"
-QUALITY = 95  # the concepts' colours survive
 
 
 def write_places365(root: Path, shown: Shown) -> None:
@@ -31,8 +28,8 @@ def write_places365(root: Path, shown: Shown) -> None:
     for part, split, each in (("train", "train", shown.train), ("val", "test", shown.test)):
         for folder in folders:
             (root / FOLDER / part / folder).mkdir(parents=True)
-        for index in range(each * scenes.classes):
-            images, labels = scenes.tensors(split, [index])
-            image = functional.to_pil_image((255 * images[0]).round().to(torch.uint8))
-            folder = root / FOLDER / part / folders[int(labels[0])]
-            image.save(folder / f"{index:08}.jpg", quality=QUALITY)
+        for first in range(0, each * scenes.classes, scenes.classes):
+            which = range(first, first + scenes.classes)
+            images, labels = scenes.tensors(split, which)
+            for index, image, label in zip(which, images, labels.tolist(), strict=True):
+                jpeg.save(root / FOLDER / part / folders[label] / f"{index:08}.jpg", image)

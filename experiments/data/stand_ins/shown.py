@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from experiments.data.errors import DataError
 from experiments.data.scenes import Scenes
 
 
@@ -41,3 +43,22 @@ PLACES365 = {
     "tiny": Shown(Scenes(size=32, classes=24, concepts=16), train=25, test=10, labelled=96),
     "small": Shown(Scenes(size=64, classes=60, concepts=32), train=100, test=25, labelled=600),
 }
+
+
+def shown_at(scale: str, by_scale: Mapping[str, Shown], name: str, expected: str) -> Shown:
+    """The stand-in of a scale.
+
+    Args:
+        scale: tiny or small.
+        by_scale: the stand-ins of a data set.
+        name: of it.
+        expected: what real data is and where to get it.
+
+    Raises:
+        DataError: a stand-in will not do at this scale.
+    """
+    if scale not in by_scale:
+        raise DataError(
+            f"{name} must have a path at scale {scale}, {name}:PATH, of {expected}; got none"
+        )
+    return by_scale[scale]
