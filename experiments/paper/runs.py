@@ -20,6 +20,7 @@ from experiments.data.generated import Generated
 from experiments.data.images import Images
 from experiments.data.named import open_images
 from experiments.paper import networks, store
+from experiments.paper.explained import top_images, verdicts
 from experiments.paper.frozen import frozen_heads
 from experiments.paper.grids import CONCEPTS
 from experiments.paper.judging import (
@@ -235,7 +236,9 @@ class Run:
             "unit_labels": None,
             "n": {name: len(getattr(images, name)) for name in ("train", "validation", "test")},
         }
-        arrays = {**decisions(model, images), **inner_routes(model, labeller)}
+        arrays = decisions(model, images)
+        arrays |= verdicts(model, arrays) | inner_routes(model, labeller)
+        arrays |= top_images(model, images.validation, arrays)
         if labeller is not None:
             found = labeller.label(model, networks.UNITS)
             record["unit_labels"] = unit_numbers(found) | self._f1(arrays["weight"], found)

@@ -18,8 +18,8 @@ SMALL = Entry(
     "small",
     "a grid of two runs",
     "ours",
+    (lambda runs, planned, out: frontier(runs, planned),),
     lambda scale, seeds: grid([DENSE, OURS], [DATA], scale, seeds or [0]),
-    lambda runs, planned, out: frontier(runs, planned),
 )
 
 
@@ -84,6 +84,10 @@ def test_nothing_to_draw_from(out, capsys):
     assert drawing.main(["table1", "--out", str(out)]) == 1
     said = capsys.readouterr().out
     assert "none of its" in said and "python -m experiments run table1" in said
+    assert drawing.main(["fig2", "--out", str(out)]) == 1
+    assert re.search(
+        r"fig2: there is no .*toy.json; python -m experiments run fig2", capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize(
