@@ -19,7 +19,7 @@ from experiments.paper.catalog import CATALOG, FIGURES, Entry, done
 from experiments.paper.costs import spoken
 from experiments.paper.planned import Planned
 
-COLUMNS = ("name", "in the paper", "what it shows", "data", "runs x epochs", "cost", "stored")
+COLUMNS = ("name", "what it shows", "data", "runs x\nepochs", "core-\nminutes", "stored")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -39,13 +39,12 @@ def main(argv: Sequence[str]) -> int:
         pad_edge=False,
     )
     for name in COLUMNS:
-        table.add_column(name, no_wrap=name in ("name", "stored"))
+        table.add_column(name, no_wrap=name != "what it shows")
     for entry in CATALOG.values():
         planned = entry.planned(args.scale)
         table.add_row(
             entry.name,
-            entry.where,
-            entry.title,
+            f"{entry.where}: {entry.title}",
             _data(entry.data(args.scale)),
             *spoken(planned),
             _stored(entry, planned, runs, args.out),
@@ -57,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
 def _data(texts: Sequence[str]) -> str:
     """Names, and how many variants of each where there are several."""
     counts = Counter(text.partition(":")[0] for text in texts)
-    return ", ".join(name if n == 1 else f"{name} ({n} sizes)" for name, n in counts.items())
+    return "\n".join(name if n == 1 else f"{name}, {n} sizes" for name, n in counts.items())
 
 
 def _stored(
