@@ -20,6 +20,7 @@ from experiments.data.generated import Generated
 from experiments.data.images import Images
 from experiments.data.named import open_images
 from experiments.paper import networks, store
+from experiments.paper.explained import top_images, verdicts
 from experiments.paper.frozen import frozen_heads
 from experiments.paper.grids import CONCEPTS
 from experiments.paper.judging import (
@@ -240,6 +241,8 @@ class Run:
             found = labeller.label(model, networks.UNITS)
             record["unit_labels"] = unit_numbers(found) | self._f1(arrays["weight"], found)
             arrays |= named(found, "unit_")
+        arrays |= verdicts(model, arrays)
+        arrays |= top_images(model, images.validation, arrays, workers)
         if (self.planned.network, self.planned.method) == FROZEN:
             record |= frozen_heads(model, images.plain, chosen.frozen, workers, validation, test)
         return record, arrays
