@@ -19,7 +19,7 @@ and for each stage of `shown.STAGES` whose readers are stored, with J pictures o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,9 +28,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from experiments.paper import shown
+from experiments.paper.watching import spread
 from interpretable_sgd import analysis
 
 COUNT = 3  # pictures of a unit
+AMONG = 2000  # images, evenly spaced
 QUANTILE = 0.005
 AT_ONCE = 250  # images in a forward pass
 Arrays = dict[str, np.ndarray]
@@ -60,15 +62,19 @@ def verdicts(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> Arrays:
     }
 
 
-def top_images(model: nn.Module, images: Dataset[Any], arrays: Mapping[str, np.ndarray]) -> Arrays:
+def top_images(
+    model: nn.Module, images: Dataset[Any], arrays: Mapping[str, np.ndarray], workers: int = 0
+) -> Arrays:
     """The images that excite most the units which figures show, of every stage whose readers are stored.
 
     Args:
         model: the net.
         images: to look among, (image, label); validation images, as the test is for numbers.
         arrays: `weight`, and those of `pictured.inner_routes`.
+        workers: processes that read images.
     """
     found: Arrays = {}
+    loader = DataLoader(spread(images, AMONG), AT_ONCE, num_workers=workers)
     for stage, reader in shown.STAGES.items():
         if reader in arrays:
             targets = _targets(arrays, reader)
@@ -76,32 +82,27 @@ def top_images(model: nn.Module, images: Dataset[Any], arrays: Mapping[str, np.n
             units = np.unique(
                 np.concatenate([[], *(shown.strongest(weight[t]) for t in targets)])
             ).astype(int)
-            if len(units):
-                of_stage = {
-                    "targets": targets,
-                    "units": units,
-                    **_of_units(model, images, stage, units),
-                }
-                found |= {f"top_{name}:{stage}": value for name, value in of_stage.items()}
+            of_stage = _of_units(model, loader, stage, units) | {"targets": targets, "units": units}
+            found |= {f"top_{name}:{stage}": value for name, value in of_stage.items()}
     return found
 
 
 def _targets(arrays: Mapping[str, np.ndarray], reader: str) -> np.ndarray:
     """Evenly spaced classes; of a convolution the channels with the best labels, where there are labels."""
     weight = arrays[reader]
-    labels = f"inner_out_iou:{reader.removeprefix('inner:')}"
-    if labels in arrays:
-        return shown.best(arrays[labels], weight)
+    iou, names = (f"inner_out_{what}:{reader.removeprefix('inner:')}" for what in ("iou", "names"))
+    if iou in arrays:
+        return shown.best(arrays[iou], arrays[names], weight)
     return shown.spaced(len(weight))
 
 
 def _of_units(
-    model: nn.Module, images: Dataset[Any], stage: str, units: np.ndarray
+    model: nn.Module, loader: Iterable[Any], stage: str, units: np.ndarray
 ) -> dict[str, np.ndarray]:
     values: list[Tensor] = []
     best = analysis.exemplars(
         model,
-        DataLoader(images, AT_ONCE),
+        loader,
         model.get_submodule(stage),
         units.tolist(),
         count=COUNT,

@@ -243,6 +243,8 @@ class Run:
             found = labeller.label(model, networks.UNITS)
             record["unit_labels"] = unit_numbers(found) | self._f1(arrays["weight"], found)
             arrays |= named(found, "unit_")
+        arrays |= verdicts(model, arrays)
+        arrays |= top_images(model, images.validation, arrays, workers)
         if (self.planned.network, self.planned.method) == FROZEN:
             record |= frozen_heads(model, images.plain, chosen.frozen, workers, validation, test)
         return record, arrays

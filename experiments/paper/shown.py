@@ -22,18 +22,22 @@ def spaced(count: int, most: int = TARGETS) -> np.ndarray:
     return np.arange(most) * count // most
 
 
-def best(iou: np.ndarray, weight: np.ndarray, most: int = TARGETS) -> np.ndarray:
-    """Outputs whose own label fits best, among those that read anything at all.
+def best(iou: np.ndarray, names: np.ndarray, weight: np.ndarray, most: int = TARGETS) -> np.ndarray:
+    """Of each concept the output that fits it best, best first, among outputs that read anything at all.
 
     Args:
         iou: of each output's label, (outputs,).
+        names: of the labels, (outputs,).
         weight: (outputs, units).
 
-    >>> best(np.array([0.1, 0.3, 0.2]), np.array([[1.0], [0.0], [2.0]]), 2).tolist()
-    [2, 0]
+    >>> names, weight = np.array(["sky", "sea", "sky", "sky"]), np.array([[1.0], [1.0], [2.0], [0.0]])
+    >>> best(np.array([0.1, 0.3, 0.2, 0.9]), names, weight).tolist()
+    [1, 2]
     """
     reading = np.flatnonzero((weight >= THRESHOLD).any(1))
-    return reading[np.argsort(-iou[reading], kind="stable")][:most]
+    ranked = reading[np.argsort(-iou[reading], kind="stable")]
+    _, first = np.unique(names[ranked], return_index=True)
+    return ranked[np.sort(first)][:most]
 
 
 def strongest(row: np.ndarray, most: int = SOURCES) -> np.ndarray:

@@ -12,7 +12,7 @@ from experiments.figures.svg import Scheme
 from experiments.paper import shown
 from experiments.paper.figures import graphs
 from experiments.paper.figures.names import data_of, shortened
-from experiments.paper.figures.rows import D5, OURS, SCALE, Runs, runs_of
+from experiments.paper.figures.rows import D5, OURS, SCALE, Runs, needs, runs_of
 from experiments.paper.figures.sheets import Table, publish
 from experiments.paper.store import Stored
 
@@ -62,6 +62,7 @@ def _graphs(runs: Runs) -> dict:
     """Of the first seed of each row."""
     found = {}
     for row, some in runs.items():
+        needs("fig6", some[0], "top_units:layer4")
         arrays = some[0].arrays
         names = arrays["class_names"]
         classes = shown.spaced(len(names)).tolist()

@@ -17,7 +17,7 @@ from experiments.figures.svg import Scheme
 from experiments.figures.waterfall import waterfall
 from experiments.paper.figures import units
 from experiments.paper.figures.names import data_of, shortened, wrapped
-from experiments.paper.figures.rows import D5, DENSE, OURS, SCALE, Row, Runs, runs_of
+from experiments.paper.figures.rows import D5, DENSE, OURS, SCALE, Row, Runs, needs, runs_of
 from experiments.paper.figures.sheets import Table, publish
 from experiments.paper.store import Stored
 
@@ -73,6 +73,8 @@ def fig7(
         MissingRuns: Res18-d5a or Res18 was never trained on these data.
     """
     runs = runs_of("fig7", stored, [D5, DENSE], data, scale, beside=[OURS])
+    for some in runs.values():
+        needs("fig7", some[0], "verdict_parts", "pictures")
     found = {row: some[0].arrays for row, some in runs.items()}
     paths = []
     for name, n in images(found).items():

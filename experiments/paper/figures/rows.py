@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from matplotlib import rcParams
 
-from experiments.paper.store import Stored
+from experiments.paper.store import ARRAYS, Stored
 
 SCALE = "tiny"
 
@@ -91,6 +91,20 @@ def missing_runs(figure: str, missing: Sequence[str], data: str, scale: str) -> 
         f"{figure} must have a stored run of {', '.join(missing)} on {data} at scale {scale}, got none; "
         f"`python -m experiments run {figure} --scale {scale}{where}` trains what is missing"
     )
+
+
+def needs(figure: str, run: Stored, *arrays: str) -> None:
+    """Check that a run was stored with the arrays that a figure shows.
+
+    Raises:
+        MissingRuns: it was not.
+    """
+    missing = [name for name in arrays if name not in run.arrays]
+    if missing:
+        raise MissingRuns(
+            f"{figure} must have {', '.join(missing)} in {run.folder / ARRAYS}, which is older; "
+            "remove that folder to train the run again"
+        )
 
 
 def _of(row: Row, runs: Sequence[Stored]) -> list[Stored]:

@@ -12,14 +12,14 @@ from experiments.figures import style
 from experiments.figures.svg import Scheme
 from experiments.paper.figures import graphs
 from experiments.paper.figures.names import data_of, shortened
-from experiments.paper.figures.rows import INNER, SCALE, runs_of
+from experiments.paper.figures.rows import INNER, SCALE, needs, runs_of
 from experiments.paper.figures.sheets import Table, publish
 from experiments.paper.shown import STAGES
 from experiments.paper.store import Stored
 
 COLUMN = 1.15  # inches
 TARGETS, SOURCES = 3, 2  # the paper's: the two units that contribute most
-PARTS = {"layer4": "classes", "layer3": "layer4_0", "layer2": "layer3_0"}
+PARTS = {"layer2": "layer3_0", "layer3": "layer4_0", "layer4": "classes"}
 
 
 def s2(
@@ -27,31 +27,30 @@ def s2(
 ) -> list[Path]:
     """Draw layer2 to layer3_0, layer3 to layer4_0 and layer4 to classes of Res18-d[32,32,5]a.
 
-    Of each routed convolution the channels whose labels fit best; between a convolution's channels and
-    the units of the same stage lie the stage's blocks, so the parts are drawn one above the other and
-    not as one chain.
+    Of each routed convolution the channels whose labels fit best, each of another concept; between a
+    convolution's channels and the units of the same stage lie the stage's blocks, so the parts are drawn
+    side by side and not as one chain.
 
     Raises:
         MissingRuns: Res18-d[32,32,5]a was never trained on these data.
     """
-    runs = runs_of("s2", stored, [INNER], data, scale)
-    run = runs[INNER][0]
+    run = runs_of("s2", stored, [INNER], data, scale)[INNER][0]
+    needs("s2", run, *(f"top_units:{stage}" for stage in PARTS))
     found = {
         f"{stage} to {read}": graphs.graph(run.arrays, stage, _targets(run.arrays, stage), SOURCES)
         for stage, read in PARTS.items()
-        if f"top_units:{stage}" in run.arrays
     }
     title = f"What units are made of, {INNER.label}, {data_of(data)} at scale {scale}"
 
     def draw(scheme: Scheme) -> Figure:
-        columns = max(2 * TARGETS, *(len(drawn.units) for drawn in found.values()))
-        heights = [graphs.height(drawn) + 0.3 for drawn in found.values()]
-        figure = style.canvas(COLUMN * columns, COLUMN * sum(heights) + 0.5)
-        panels = figure.subplots(len(found), 1, squeeze=False, height_ratios=heights)[:, 0]
+        columns = SOURCES * TARGETS
+        height = max(map(graphs.height, found.values()))
+        figure = style.canvas(COLUMN * (columns + 0.3) * len(found), COLUMN * height + 1)
+        panels = figure.subplots(1, len(found), squeeze=False)[0]
         for axes, (part, drawn) in zip(panels, found.items(), strict=True):
             graphs.draw(axes, drawn, columns, scheme)
-            axes.set_title(part, fontsize=10, loc="left", fontweight="bold")
-        figure.suptitle(f"{title}\nseed {run['seed']}; line width is weight", fontsize=11)
+            axes.set_title(part, fontsize=11, loc="left", fontweight="bold")
+        figure.suptitle(f"{title}, seed {run['seed']}; line width is weight", fontsize=12)
         return figure
 
     rows = [line for part, drawn in found.items() for line in drawn.table(part)]

@@ -72,6 +72,5 @@ def upsampled(maps: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
 
 
 def lit(picture: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """A picture, darker outside the region; as it is where there is no region."""
-    shade = np.where(region, 1.0, DIM)[..., None] if region.any() else 1.0
-    return (picture * shade).astype(np.uint8)
+    """A picture, darker outside the region."""
+    return (picture * np.where(region, 1.0, DIM)[..., None]).astype(np.uint8)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.paper.figures.rows import D5, DENSE, OURS, MissingRuns, runs_of, seeds
+from experiments.paper.figures.rows import D5, DENSE, OURS, MissingRuns, needs, runs_of, seeds
 from tests.experiments.paper.figures.made import run
 
 
@@ -37,3 +37,13 @@ def test_seeds_are_counted_where_some_are_there(tmp_path):
     made = [run(tmp_path, seed=seed) for seed in range(3)]
     assert seeds({DENSE: made, OURS: made[:1]}) == "n seeds: Res18 3, InterpretableSGD 1"
     assert seeds({DENSE: made, OURS: made}) == "3 seeds"
+
+
+def test_a_run_stored_without_what_a_figure_shows_is_named(tmp_path):
+    stored = run(tmp_path)
+    needs("fig7", stored, "weight", "verdict_parts")
+    del stored.arrays["verdict_parts"]
+    with pytest.raises(
+        MissingRuns, match=r"fig7 must have verdict_parts in .*seed0-.*/arrays\.npz"
+    ):
+        needs("fig7", stored, "weight", "verdict_parts")
