@@ -20,8 +20,9 @@ from experiments import selection_map, toy
 from experiments.paper import arguments, store
 from experiments.paper.catalog import FIGURES, Entry, done, together
 from experiments.paper.frozen import MISSING, installed
+from experiments.paper.place import Place
 from experiments.paper.planned import Planned
-from experiments.paper.runs import FROZEN, Place
+from experiments.paper.runs import FROZEN
 from experiments.paper.screen import Screen
 from experiments.paper.showing import show
 from experiments.paper.workers import one_after_another, side_by_side

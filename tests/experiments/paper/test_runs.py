@@ -11,8 +11,9 @@ import torch
 from experiments.paper import store
 from experiments.paper.grids import CONCEPTS
 from experiments.paper.judging import read
+from experiments.paper.place import Place
 from experiments.paper.planned import Planned
-from experiments.paper.runs import Place, Run
+from experiments.paper.runs import Run
 
 KEYS = {
     *store.KEY,

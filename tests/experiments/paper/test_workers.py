@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from experiments.paper import store, workers
+from experiments.paper.place import Place
 from experiments.paper.planned import Planned
-from experiments.paper.runs import Place
 from tests.experiments.paper.conftest import DATA
 
 
