@@ -83,4 +83,5 @@ def restricted(data: Sequence[str], entries: Sequence[Entry], scale: str) -> lis
 def sources(data: Sequence[str], entries: Sequence[Entry], scale: str) -> dict[str, str]:
     """Where data lies that is not to be drawn or stood in for, by name."""
     known = known_data(entries, scale)
-    return {t.partition(":")[0]: t for t in data if ":" in t and t not in known}
+    elsewhere = [t for t in data if t == CONCEPTS or (":" in t and t not in known)]
+    return {text.partition(":")[0]: text for text in elsewhere}

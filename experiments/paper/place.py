@@ -55,10 +55,10 @@ class Place:
         """What units are labelled by instead of the images' own concepts."""
         return self.sources.get(CONCEPTS)
 
-    def labeller(self, images: Images, split: str, count: int) -> Labeller | None:
+    def labeller(self, images: Images, scale: str, split: str, count: int) -> Labeller | None:
         """Labels units by so many images of known concepts; None where there are none."""
         if self.concepts is not None:
-            concepts: ConceptImages = Some(_labelled(self.concepts, self.out), count)
+            concepts: ConceptImages = Some(_labelled(self.concepts, scale, self.out), count)
         elif images.drawn is not None:
             concepts = _drawn(images.drawn, split, count)
         else:
@@ -69,12 +69,17 @@ class Place:
 # what one run after another asks for again
 @lru_cache(maxsize=2)
 def _images(text: str, scale: str, seed: int, out: Path) -> Images:
-    return open_images(text, scale="paper" if scale == "code" else scale, seed=seed, out=out)
+    return open_images(text, scale=_of_data(scale), seed=seed, out=out)
 
 
 @lru_cache(maxsize=1)
-def _labelled(text: str, out: Path) -> ConceptImages:
-    return open_concepts(text, out=out)
+def _labelled(text: str, scale: str, out: Path) -> ConceptImages:
+    return open_concepts(text, scale=_of_data(scale), out=out)
+
+
+def _of_data(scale: str) -> str:
+    # the authors' code differs from the paper in its recipe, not in its data
+    return "paper" if scale == "code" else scale
 
 
 @lru_cache(maxsize=4)

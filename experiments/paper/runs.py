@@ -143,7 +143,7 @@ class Run:
             images.validation,
             images.plain,
             chosen.watched,
-            place.labeller(images, "validation", chosen.watched),
+            place.labeller(images, self.planned.scale, "validation", chosen.watched),
             chosen.epochs,
             place.workers,
         )
@@ -154,7 +154,7 @@ class Run:
         return judged(
             model,
             images,
-            place.labeller(images, "test", chosen.dissected),
+            place.labeller(images, self.planned.scale, "test", chosen.dissected),
             images.drawn.composition if own else None,
             chosen.frozen if (self.planned.network, self.planned.method) == FROZEN else 0,
             place.workers,

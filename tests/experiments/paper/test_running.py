@@ -143,6 +143,7 @@ def test_where_data_lies_and_what_of_it_is_wanted():
     assert arguments.restricted(data, entries, "tiny") == ["places365", first, "broden"]
     found = arguments.sources(data, entries, "tiny")
     assert found == {"places365": "places365:/p", "broden": "broden:/b"}
+    assert arguments.sources(["broden", "cifar10"], entries, "tiny") == {"broden": "broden"}
 
 
 def test_the_commands_are_commands(capsys):
