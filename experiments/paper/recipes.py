@@ -55,9 +55,9 @@ TINY: dict[str, Any] = {
     "schedule": Schedule("cosine"),
     "share": 0.25,
     "blocks": 1,
-    "watched": 100,
-    "dissected": 200,
-    "frozen": 500,
+    "watched": 48,
+    "dissected": 128,
+    "frozen": 300,
 }
 SMALL: dict[str, Any] = {
     "batch": 64,

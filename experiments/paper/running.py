@@ -25,7 +25,7 @@ from experiments.paper.planned import Planned
 from experiments.paper.runs import FROZEN
 from experiments.paper.screen import Screen
 from experiments.paper.showing import show
-from experiments.paper.workers import one_after_another, side_by_side
+from experiments.paper.workers import one_after_another, side_by_side, stoppable
 
 STOPPED = 130  # exit status after Ctrl-C
 OWN = {
@@ -78,7 +78,7 @@ def _run(
     for entry in entries:
         if entry.result and not (args.out / FIGURES / entry.result).exists():
             OWN[entry.name](["--out", str(args.out / FIGURES)])
-    with Screen(planned, console) as screen:
+    with Screen(planned, console) as screen, stoppable():
         try:
             if len(places) == 1:
                 one_after_another(planned, places[0], screen.tell)

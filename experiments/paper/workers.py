@@ -154,6 +154,16 @@ def _work(planned: list[Planned], place: Place, tasks: Any, events: Any) -> None
 
 
 @contextmanager
+def stoppable() -> Iterator[None]:
+    """SIGTERM, a scheduler's way to stop a job, is as Ctrl-C."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def _ignored() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

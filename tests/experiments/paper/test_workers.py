@@ -53,6 +53,13 @@ def test_side_by_side_equals_one_after_another(tmp_path):
     assert ours[0]["epochs"] == theirs[0]["epochs"] and ours[0]["top1"] == theirs[0]["top1"]
 
 
+def test_a_schedulers_signal_is_as_ctrl_c():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), workers.stoppable():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 @pytest.mark.slow
 def test_ctrl_c_stops_every_process_at_a_checkpoint(tmp_path):
     """Long runs: they end only because they are told to, and have left what to go on from."""
