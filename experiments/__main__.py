@@ -18,6 +18,7 @@ COMMANDS = {
     "pictures": ("experiments.pictures", "draw the pictures of the documentation"),
     "bench optimizer": ("experiments.bench.optimizer", "cost of a training step over SGD's"),
     "bench routing": ("experiments.bench.routing", "cost of routed layers"),
+    "bench loading": ("experiments.bench.loading", "whether the data keep up with the step"),
     "bench dissection": ("experiments.bench.dissection", "cost of labelling units with concepts"),
 }
 

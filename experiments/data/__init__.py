@@ -1,1 +1,1 @@
-"""Data sets that need no download: generated scenes and glyphs with exact concept masks, and handwritten digits."""
+"""Images to train on: drawn scenes, glyphs and digits, and readers of CIFAR-10 and Places365; nothing is downloaded."""

@@ -14,6 +14,7 @@ from experiments.data.errors import DataError, found_at
 from experiments.data.images import InMemory
 from experiments.data.pictures import Pictures
 from experiments.data.stand_ins import marker
+from experiments.data.stand_ins.plain_pickles import check_plain
 
 FOLDER = CIFAR10.base_folder
 FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
@@ -32,12 +33,16 @@ def read_cifar10(path: Path) -> Pictures:
         path: the folder of the batches, one that holds it, or one of the batches.
 
     Raises:
-        DataError: there is no such folder, or a file in it is missing or not as published.
+        DataError: there is no such folder; a file in it is missing, not as published, or, in a stand-in,
+            names more than arrays.
     """
     folder = find(path)
-    kind = reader_of(folder, marker.read(folder))
+    own = marker.read(folder)
+    kind = reader_of(folder, own)
     for name, checksum in _checksums(kind).items():
         _check(folder / name, checksum)
+        if own is not None:
+            check_plain(folder / name)
     train, test = kind(folder.parent, train=True), kind(folder.parent, train=False)
     identity = {"images": [len(train), len(test)], "files": _checksums(kind)}
     return Pictures(

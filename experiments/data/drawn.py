@@ -20,7 +20,7 @@ from experiments.train.order import Augmented
 SIZES = {"tiny": (480, 120, 240), "small": (5_000, 1_500, 2_000), "paper": (50_000, 5_000, 10_000)}
 # of the largest set; smaller ones are as the classes' own defaults
 PAPER = {"scenes": {"size": 128, "classes": 100, "concepts": 48}, "glyphs": {}}
-SOURCES = {"scenes": Scenes, "glyphs": Glyphs}
+SOURCES: dict[str, type[Scenes] | type[Glyphs]] = {"scenes": Scenes, "glyphs": Glyphs}
 # means and standard deviations of 500 training images of the default sets, and of all digits
 PIXELS = {
     "scenes": ([0.45] * 3, [0.25] * 3),

@@ -20,8 +20,8 @@ PIXELS_AT_ONCE = 2**18
 class Generated(ABC):
     """A data set whose image ``i`` of a split is a function of (parameters, seed, split, i).
 
-    Labels are balanced: image ``i`` has class ``i % classes``. Subclasses give the fields below, :meth:`_rows` and
-    :meth:`_draw`.
+    Labels are balanced: image ``i`` has class ``i % classes``. Subclasses give the fields and names below,
+    :meth:`_rows` and :meth:`_draw`.
     """
 
     channels: int
@@ -30,6 +30,16 @@ class Generated(ABC):
     concepts: int
     distractors: int
     seed: int
+
+    @property
+    @abstractmethod
+    def class_names(self) -> list[str]:
+        """A name of each class."""
+
+    @property
+    @abstractmethod
+    def concept_names(self) -> list[str]:
+        """A name of each concept."""
 
     @abstractmethod
     def _rows(self) -> NDArray[np.bool_]:

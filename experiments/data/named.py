@@ -8,6 +8,7 @@ from typing import Any
 from experiments.data import cifar10, drawn, places365, views
 from experiments.data.images import Images
 from experiments.data.pictures import images_of
+from experiments.data.splits import check_integer
 from experiments.data.stand_ins import shown
 from experiments.data.stand_ins.cifar10 import write_cifar10
 from experiments.data.stand_ins.once import written
@@ -128,6 +129,8 @@ def _places365(
 ) -> Images:
     scenes = None
     size = options.get("size")
+    if size is not None:
+        check_integer("size", size, 16)
     if path is None:
         stand_in = shown_at(scale, shown.PLACES365, "places365", places365.EXPECTED)
         stand_in = stand_in.at(size)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import Dataset, Subset
 
 from experiments.data.generated import Generated
@@ -56,7 +58,7 @@ def images_of(
     """
     each = usual(pictures.labels, most) if held is None else held
     stay, validation = hold_out(pictures.labels, each)
-    train = Subset(pictures.train, stay.tolist()) if each else pictures.train
+    train, held_out = (_part(pictures.train, which) for which in (stay, validation))
     return Images(
         name=name,
         class_names=pictures.class_names,
@@ -64,11 +66,14 @@ def images_of(
         size=size,
         train=Augmented(train, views.train, seed),
         plain=Viewed(train, views.plain),
-        validation=Viewed(Subset(pictures.train, validation.tolist()), views.plain)
-        if each
-        else None,
+        validation=Viewed(held_out, views.plain) if each else None,
         test=Viewed(pictures.test, views.plain),
         prepare=views.prepare,
         identity={"name": name, "size": size, "hold_out": each, "seed": seed, **pictures.identity},
         drawn=drawn,
     )
+
+
+def _part(pictures: Dataset[Any], which: NDArray[np.int_]) -> Dataset[Any]:
+    # an array, as a list of a million numbers would be copied into every worker
+    return Subset(pictures, which)  # type: ignore[arg-type]

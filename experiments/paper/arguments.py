@@ -61,7 +61,8 @@ def check_names(made: argparse.ArgumentParser, args: argparse.Namespace) -> list
         name = text.partition(":")[0]
         if text not in known and name not in (*known, CONCEPTS):
             made.error(f"--data must be of {', '.join((*known, CONCEPTS))}, got {text!r}")
-    names = [text.partition(":")[0] for text in args.data if text not in known]
+    whole = [text for text in args.data if ":" not in text or text not in known]
+    names = [text.partition(":")[0] for text in whole]
     if len(set(names)) < len(names):
         made.error(f"--data must not name a data set twice, got {' '.join(args.data)}")
     return entries
@@ -82,4 +83,5 @@ def restricted(data: Sequence[str], entries: Sequence[Entry], scale: str) -> lis
 def sources(data: Sequence[str], entries: Sequence[Entry], scale: str) -> dict[str, str]:
     """Where data lies that is not to be drawn or stood in for, by name."""
     known = known_data(entries, scale)
-    return {t.partition(":")[0]: t for t in data if ":" in t and t not in known}
+    elsewhere = [t for t in data if t == CONCEPTS or (":" in t and t not in known)]
+    return {text.partition(":")[0]: text for text in elsewhere}

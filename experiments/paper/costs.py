@@ -25,14 +25,12 @@ def seconds(planned: Sequence[Planned]) -> float | None:
 
 
 def spoken(planned: Sequence[Planned]) -> tuple[str, str]:
-    """Runs x epochs, and the time, in words.
+    """Runs x epochs, and minutes on one core, in words.
 
     >>> spoken([])
-    ('none', 'seconds')
+    ('none', '0')
     """
-    if not planned:
-        return "none", "seconds"
     runs = Counter(map(epochs, planned))
     lengths = " + ".join(f"{count} x {length}" for length, count in sorted(runs.items()))
     cost = seconds(planned)
-    return lengths, "not measured" if cost is None else f"{cost / 60:.0f} core-minutes"
+    return lengths or "none", "?" if cost is None else f"{cost / 60:.0f}"

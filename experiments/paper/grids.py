@@ -34,7 +34,8 @@ TABLE1: list[Row] = [
     ("resnet18_isgd", "faithful"),
     ("resnet18_isgd", "unbiased"),
 ]
-FIGURE4: list[Row] = [DENSE, L1, DYNAMIC_5, ("resnet18_d1a", "sgd")]
+# the paper's nets of each figure, and ours beside them
+FIGURE4: list[Row] = [DENSE, L1, DYNAMIC_5, ("resnet18_d1a", "sgd"), OURS]
 FIGURE5: list[Row] = [
     DENSE,
     DYNAMIC_5,
@@ -42,7 +43,12 @@ FIGURE5: list[Row] = [
     ("resnet18_d25a", "sgd"),
     ("resnet18_d50a", "sgd"),
     ("resnet18_d100a", "sgd"),
+    OURS,
 ]
+FIGURE6: list[Row] = [DYNAMIC_5, OURS]
+FIGURE7: list[Row] = [DYNAMIC_5, DENSE, OURS]
+SUPPLEMENT1: list[Row] = [INNER, DENSE]
+SUPPLEMENT2: list[Row] = [INNER]
 
 FRONTIER: list[Row] = [
     DENSE,
@@ -112,6 +118,14 @@ def grid(
         for network, method in rows
         for seed in chosen
     ]
+
+
+def one_seed(
+    rows: Sequence[Row], data: Iterable[str], scale: str, seeds: Sequence[int] | None = None
+) -> list[Planned]:
+    """The same with the first seed alone, for figures that show one net and no spread."""
+    runs = grid(rows, data, scale, seeds)
+    return [run for run in runs if run.seed == runs[0].seed]
 
 
 def frontier(scale: str, seeds: Sequence[int] | None = None) -> list[Planned]:

@@ -16,16 +16,22 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from experiments import selection_map, toy
 from experiments.paper import arguments, store
-from experiments.paper.catalog import Entry, done, make, together
+from experiments.paper.catalog import FIGURES, Entry, done, together
 from experiments.paper.frozen import MISSING, installed
+from experiments.paper.place import Place
 from experiments.paper.planned import Planned
-from experiments.paper.runs import FROZEN, Place
+from experiments.paper.runs import FROZEN
 from experiments.paper.screen import Screen
 from experiments.paper.showing import show
 from experiments.paper.workers import one_after_another, side_by_side
 
 STOPPED = 130  # exit status after Ctrl-C
+OWN = {
+    "fig2": toy.main,
+    "fig3": selection_map.main,
+}  # what makes the results of figures without runs
 
 
 def main(argv: Sequence[str]) -> int:
@@ -69,6 +75,9 @@ def _run(
 ) -> int:
     console = Console()
     stopped = False
+    for entry in entries:
+        if entry.result and not (args.out / FIGURES / entry.result).exists():
+            OWN[entry.name](["--out", str(args.out / FIGURES)])
     with Screen(planned, console) as screen:
         try:
             if len(places) == 1:
@@ -83,14 +92,15 @@ def _run(
         console.print(f"stopped: {count} in {args.out}; the same command goes on", soft_wrap=True)
         return STOPPED
     data = arguments.restricted(args.data, entries, args.scale)
-    for entry in entries:
-        made = make(entry, runs, entry.planned(args.scale, args.seeds, data), args.out)
-        show(console, made, args.out / "tables")
+    whole = [
+        show(console, entry, runs, entry.planned(args.scale, args.seeds, data), args.out)
+        for entry in entries
+    ]
     if any((run.network, run.method) == FROZEN for run in planned) and not installed():
         console.print(MISSING, style="dim", soft_wrap=True)
     for label, text in screen.failures:
         console.print(f"{label} failed: {text}", style="red", markup=False, soft_wrap=True)
-    return 1 if screen.failures else 0
+    return 1 if screen.failures or not all(whole) else 0
 
 
 def _places(

@@ -1,4 +1,4 @@
-"""Tables printed and written as CSV; figures were drawn, and their files are named."""
+"""Tables are printed and written as CSV, figures named, and what is missing is said."""
 
 from __future__ import annotations
 
@@ -7,21 +7,29 @@ from pathlib import Path
 
 from rich.console import Console
 
-from experiments.paper.catalog import Made
+from experiments.paper.catalog import TABLES, Entry, Missing, make
+from experiments.paper.planned import Planned
+from experiments.paper.store import Stored
 from experiments.paper.tables.sheet import Sheet
 
 
-def show(console: Console, made: Sequence[Made], tables: Path) -> None:
-    """Print what an entry made.
-
-    Args:
-        console: to print on.
-        made: sheets, and paths of figures.
-        tables: folder of the CSV files.
-    """
-    for thing in made:
-        path = thing
-        if isinstance(thing, Sheet):
-            console.print(thing.drawn())
-            path = thing.write(tables)
+def show(
+    console: Console,
+    entry: Entry,
+    runs: Sequence[Stored],
+    planned: Sequence[Planned],
+    out: Path,
+) -> bool:
+    """Make an entry and say what came of it; whether nothing was missing."""
+    whole = True
+    for made in make(entry, runs, planned, out):
+        path = made
+        if isinstance(made, Missing):
+            whole = False
+            console.print(made.message, highlight=False, markup=False, soft_wrap=True)
+            continue
+        if isinstance(made, Sheet):
+            console.print(made.drawn())
+            path = made.write(out / TABLES)
         console.print(f"wrote {path}", style="dim", highlight=False, soft_wrap=True)
+    return whole

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+from experiments.paper.place import Place
 from experiments.paper.planned import Planned
-from experiments.paper.runs import Place, Run
+from experiments.paper.runs import Run
 from experiments.train.interrupts import SIGNALS
 from experiments.train.loop import Progress
 

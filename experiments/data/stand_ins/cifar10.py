@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
+from pickle import dumps
 from typing import Any
 
 import torch
@@ -45,4 +45,4 @@ def _batch(shown: Shown, split: str, which: range) -> dict[str, Any]:
 
 
 def _dump(file: Path, content: dict[str, Any]) -> None:
-    file.write_bytes(pickle.dumps(content, protocol=2))
+    file.write_bytes(dumps(content, protocol=2))

@@ -9,6 +9,8 @@ from typing import Any
 from experiments.data.errors import DataError
 from experiments.data.scenes import Scenes
 
+VERSION = 1  # another one when other files are written for the same scenes
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -27,8 +29,8 @@ class Shown:
     labelled: int = 0
 
     def parameters(self) -> dict[str, Any]:
-        """All of it, as JSON."""
-        return asdict(self)
+        """All that decides what is written, as JSON."""
+        return {"version": VERSION, **asdict(self)}
 
     def at(self, size: int | None) -> Shown:
         """The same scenes at another size; None for theirs."""
@@ -36,11 +38,11 @@ class Shown:
 
 
 CIFAR10 = {
-    "tiny": Shown(Scenes(size=32, classes=10, concepts=8), train=60, test=30),
+    "tiny": Shown(Scenes(size=32, classes=10, concepts=8), train=40, test=20),
     "small": Shown(Scenes(size=32, classes=10, concepts=8), train=500, test=200),
 }
 PLACES365 = {
-    "tiny": Shown(Scenes(size=32, classes=24, concepts=16), train=25, test=10, labelled=96),
+    "tiny": Shown(Scenes(size=32, classes=12, concepts=10), train=30, test=15, labelled=96),
     "small": Shown(Scenes(size=64, classes=60, concepts=32), train=100, test=25, labelled=600),
 }
 

@@ -1,5 +1,7 @@
 """CIFAR-10's own format: what is written there is read back, and what is broken is named."""
 
+import os
+import pickle
 import re
 import shutil
 
@@ -10,6 +12,7 @@ from torchvision.datasets import CIFAR10
 from experiments.data.cifar10 import PAGE, find, read_cifar10, reader_of
 from experiments.data.errors import DataError
 from experiments.data.scenes import Scenes
+from experiments.data.stand_ins import marker
 from experiments.data.stand_ins.cifar10 import write_cifar10
 from experiments.data.stand_ins.marker import NAME
 from experiments.data.stand_ins.shown import Shown
@@ -105,3 +108,38 @@ def test_no_folder_an_empty_one_and_another(tmp_path):
         (tmp_path / f"{number}").mkdir()
     with pytest.raises(DataError, match="a folder with 0/, 1/, 2/, 3/, 4/, 5/ and 4 more"):
         read_cifar10(tmp_path)
+
+
+class Hostile:
+    """Makes a folder when its pickle is loaded."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize(
+    "protocol, named", [(0, f"{os.name} mkdir"), (2, f"{os.name} mkdir"), (4, "STACK_GLOBAL")]
+)
+def test_a_stand_in_cannot_run_code(root, tmp_path, protocol, named):
+    folder = root / "cifar-10-batches-py"
+    content = {"labels": [], "data": Hostile(tmp_path / "made")}
+    (folder / "data_batch_1").write_bytes(pickle.dumps(content, protocol=protocol))
+    (folder / NAME).unlink()
+    marker.write(folder)
+    with pytest.raises(
+        DataError, match=f"data_batch_1 must hold arrays and text alone, and names {named}"
+    ):
+        read_cifar10(root)
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_stand_in_that_is_no_pickle(root):
+    folder = root / "cifar-10-batches-py"
+    (folder / "test_batch").write_bytes(b"text")
+    (folder / NAME).unlink()
+    marker.write(folder)
+    with pytest.raises(DataError, match="test_batch must be a pickle, and is none"):
+        read_cifar10(root)

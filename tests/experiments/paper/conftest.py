@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from experiments.paper.place import Place
 from experiments.paper.planned import Planned
 from experiments.paper.recipes import RECIPES, Recipe
-from experiments.paper.runs import Place, Run
+from experiments.paper.runs import Run
 from experiments.train.schedules import Schedule
 
 DATA = "scenes:size=16,classes=4,concepts=6,train=48,validation=20,test=24"

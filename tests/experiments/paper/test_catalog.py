@@ -1,5 +1,7 @@
 """The catalog: what a table or figure needs, and what is made of what is stored."""
 
+from pathlib import Path
+
 import pytest
 
 from experiments.paper import catalog
@@ -52,7 +54,7 @@ def test_a_table_is_made_of_all_stored_seeds_of_its_scale():
     entry = CATALOG["table1"]
     planned = entry.planned("tiny", seeds=[0], data=["cifar10"])
     runs = [run(), run(seed=7), run(seed=8, scale="small")]
-    (sheet,) = make(entry, runs, planned, None)
+    (sheet,) = make(entry, runs, planned, Path("nowhere"))
     assert sheet.rows[0][2] == "50.0 ± 0.0 (2)"
 
 

@@ -18,8 +18,8 @@ SMALL = Entry(
     "small",
     "a grid of two runs",
     "ours",
+    (lambda runs, planned, out: frontier(runs, planned),),
     lambda scale, seeds: grid([DENSE, OURS], [DATA], scale, seeds or [0]),
-    lambda runs, planned, out: frontier(runs, planned),
 )
 
 
@@ -76,7 +76,7 @@ def test_a_run_that_fails_is_said_and_the_table_shown(out, monkeypatch, capsys):
     monkeypatch.setitem(CATALOG, "small", broken)
     assert running.main(["small", "--out", str(out)]) == 1
     said = capsys.readouterr().out
-    assert re.search(r"resnet18_d999a-sgd-.* failed: ValueError: k ", said)
+    assert re.search(r"resnet18_d999a-sgd-.* failed: ValueError: .*k must be in", said)
     assert "Res18-ISGD" in said and len(store.load(out)) == 1
 
 
@@ -84,6 +84,10 @@ def test_nothing_to_draw_from(out, capsys):
     assert drawing.main(["table1", "--out", str(out)]) == 1
     said = capsys.readouterr().out
     assert "none of its" in said and "python -m experiments run table1" in said
+    assert drawing.main(["fig2", "--out", str(out)]) == 1
+    assert re.search(
+        r"fig2: there is no .*toy.json; python -m experiments run fig2", capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,6 +143,7 @@ def test_where_data_lies_and_what_of_it_is_wanted():
     assert arguments.restricted(data, entries, "tiny") == ["places365", first, "broden"]
     found = arguments.sources(data, entries, "tiny")
     assert found == {"places365": "places365:/p", "broden": "broden:/b"}
+    assert arguments.sources(["broden", "cifar10"], entries, "tiny") == {"broden": "broden"}
 
 
 def test_the_commands_are_commands(capsys):

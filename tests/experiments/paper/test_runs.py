@@ -11,8 +11,10 @@ import torch
 from experiments.paper import store
 from experiments.paper.grids import CONCEPTS
 from experiments.paper.judging import read
+from experiments.paper.place import Place
 from experiments.paper.planned import Planned
-from experiments.paper.runs import Place, Run
+from experiments.paper.runs import Run
+from interpretable_sgd.analysis.concepts import Broden
 
 KEYS = {
     *store.KEY,
@@ -122,6 +124,17 @@ def test_curves_and_choices_need_images_that_are_held_out(tmp_path):
     place = Place(tmp_path, {"cifar10": "cifar10:hold_out=0"})
     with pytest.raises(ValueError, match=r"hold_out must be above 0.*got 0"):
         place.images(Planned("resnet18", "sgd", "cifar10", "tiny", 0))
+
+
+def test_units_are_labelled_by_what_is_asked_for(quick, tmp_path):
+    run = quick()
+    own = run.place.labeller(run.images, "tiny", "test", 5)
+    assert len(own.concepts) == 5 and len(own.concepts.table) == 6
+    asked = Place(tmp_path, {CONCEPTS: CONCEPTS})
+    theirs = asked.labeller(run.images, "tiny", "test", 7)
+    assert len(theirs.concepts) == 7 and isinstance(theirs.concepts.whole, Broden)
+    real = dataclasses.replace(run.images, drawn=None)
+    assert run.place.labeller(real, "tiny", "test", 5) is None
 
 
 def test_a_name_is_opened_where_it_lies():
