@@ -130,7 +130,7 @@ def _points(
     means, deviations = zip(*(_spread(runs, measure) for runs in values.values()), strict=True)
     rows = np.arange(len(values)) + below
     bars = [deviation or 0.0 for deviation in deviations]
-    look = {"color": colour, "markersize": 5, "capsize": 2, "elinewidth": 1}
+    look: dict[str, Any] = {"color": colour, "markersize": 5, "capsize": 2, "elinewidth": 1}
     axes.errorbar(means, rows, xerr=bars, fmt=marker, **look)
 
 

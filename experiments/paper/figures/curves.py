@@ -39,7 +39,11 @@ class Curve(NamedTuple):
 
     def draw(self, axes: Axes, label: str | None = None, **more: Any) -> None:
         """Add it to a panel."""
-        look = {"color": self.row.paint, "linestyle": self.row.dashes, "linewidth": 1.6} | more
+        look: dict[str, Any] = {
+            "color": self.row.paint,
+            "linestyle": self.row.dashes,
+            "linewidth": 1.6,
+        } | more
         axes.plot(self.x, self.values.mean(0), label=label, **look)
         if len(self.values) > 1:
             low, high = self.values.min(0), self.values.max(0)

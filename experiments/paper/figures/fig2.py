@@ -90,7 +90,7 @@ def _lines(formula: str) -> str:
 
 
 def _below(axes: Axes, words: str) -> None:
-    place = {"transform": axes.transAxes, "ha": "left", "va": "top"}
+    place: dict[str, Any] = {"transform": axes.transAxes, "ha": "left", "va": "top"}
     axes.text(0.0, -0.02, words, fontsize=7.5, family="monospace", **place)
 
 

@@ -14,7 +14,18 @@ from experiments.figures import style
 from experiments.figures.svg import Scheme
 from experiments.paper.figures import curves, weight_maps
 from experiments.paper.figures.names import data_of
-from experiments.paper.figures.rows import D1, D5, DENSE, L1, OURS, SCALE, Runs, runs_of, seeds
+from experiments.paper.figures.rows import (
+    D1,
+    D5,
+    DENSE,
+    L1,
+    OURS,
+    SCALE,
+    Runs,
+    first,
+    runs_of,
+    seeds,
+)
 from experiments.paper.figures.sheets import Table, clean, publish
 from experiments.paper.store import Stored
 
@@ -34,14 +45,16 @@ def fig4(
     """
     runs = runs_of("fig4", stored, ROWS, data, scale, beside=[OURS])
     held, accuracy = _accuracy(runs)
-    weights = {row.label: some[0].arrays["weight"] for row, some in runs.items()}
+    shown = first(runs)
+    weights = {row.label: run.arrays["weight"] for row, run in shown.items()}
     title = f"Accuracy over training and weights of the head, {data_of(data)} at scale {scale}"
 
     def draw(scheme: Scheme) -> Figure:
         figure = style.canvas(6.2 + 1.15 * len(weights), 5)
-        left, right = figure.subfigures(1, 2, width_ratios=[5.2, 1 + 1.15 * len(weights)])
+        widths = [5.2, 1 + 1.15 * len(weights)]
+        left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=widths)[0]
         _curves(left, accuracy, held, f"{data_of(data)}; {seeds(runs)}")
-        _weights(right, weights, scheme, sorted({some[0]["seed"] for some in runs.values()}))
+        _weights(right, weights, scheme, sorted({run["seed"] for run in shown.values()}))
         return figure
 
     rows = [

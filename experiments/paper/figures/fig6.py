@@ -12,7 +12,7 @@ from experiments.figures.svg import Scheme
 from experiments.paper import shown
 from experiments.paper.figures import graphs
 from experiments.paper.figures.names import data_of, shortened
-from experiments.paper.figures.rows import D5, OURS, SCALE, Runs, needs, runs_of
+from experiments.paper.figures.rows import D5, OURS, SCALE, first, needs, runs_of
 from experiments.paper.figures.sheets import Table, publish
 from experiments.paper.store import Stored
 
@@ -31,8 +31,8 @@ def fig6(
     Raises:
         MissingRuns: Res18-d5a was never trained on these data.
     """
-    runs = runs_of("fig6", stored, [D5], data, scale, beside=[OURS])
-    found = _graphs(runs)
+    runs = first(runs_of("fig6", stored, [D5], data, scale, beside=[OURS]))
+    found = {row: _graph(run) for row, run in runs.items()}
     title = f"Units that classes read most, {data_of(data)} at scale {scale}"
 
     def draw(scheme: Scheme) -> Figure:
@@ -43,7 +43,7 @@ def fig6(
         panels = figure.subplots(len(found), 1, squeeze=False, height_ratios=heights)[:, 0]
         for axes, (row, drawn) in zip(panels, found.items(), strict=True):
             graphs.draw(axes, drawn, columns, scheme)
-            run, widest = runs[row][0], max(drawn.weights.values(), default=0)
+            run, widest = runs[row], max(drawn.weights.values(), default=0)
             axes.set_title(
                 f"{row.label}, seed {run['seed']}: test {run['top1']:.1%}; "
                 f"line width is weight, the widest {widest:.2f}",
@@ -58,14 +58,9 @@ def fig6(
     return publish(out, "fig6", title, draw, Table(graphs.COLUMNS, rows))
 
 
-def _graphs(runs: Runs) -> dict:
-    """Of the first seed of each row."""
-    found = {}
-    for row, some in runs.items():
-        needs("fig6", some[0], "top_units:layer4")
-        arrays = some[0].arrays
-        names = arrays["class_names"]
-        classes = shown.spaced(len(names)).tolist()
-        texts = {c: shortened(str(names[c]), 60) for c in classes}
-        found[row] = graphs.graph(arrays, "layer4", texts, shown.SOURCES)
-    return found
+def _graph(run: Stored) -> graphs.Graph:
+    needs("fig6", run, "top_units:layer4")
+    names = run.arrays["class_names"]
+    classes = shown.spaced(len(names)).tolist()
+    texts = {c: shortened(str(names[c]), 60) for c in classes}
+    return graphs.graph(run.arrays, "layer4", texts, shown.SOURCES)

@@ -17,7 +17,7 @@ from experiments.figures.svg import Scheme
 from experiments.figures.waterfall import waterfall
 from experiments.paper.figures import units
 from experiments.paper.figures.names import data_of, shortened, wrapped
-from experiments.paper.figures.rows import D5, DENSE, OURS, SCALE, Row, Runs, needs, runs_of
+from experiments.paper.figures.rows import D5, DENSE, OURS, SCALE, Row, first, needs, runs_of
 from experiments.paper.figures.sheets import Table, publish
 from experiments.paper.store import Stored
 
@@ -65,22 +65,22 @@ def fig7(
     """Draw two test images, as `fig7` and `fig7-wrong`: one that all nets get right, one that d5a gets wrong.
 
     Of each net the predicted class, not the true one, and the runner-up. A part is W_cm x_m where the
-    unit is kept, so that units, others (the residual) and bias add up to the logit; its share of the
-    logit is the paper's contribution score. Of images, the first stored one of its kind is taken; there
-    may be no wrong one.
+    unit is kept, so that units, all others (the residual) and bias add up to the logit; its share of the
+    logit is the paper's contribution score. Of images, the first stored one of its kind is taken; if none
+    is right everywhere, the first, and if d5a gets all right there is no second figure.
 
     Raises:
         MissingRuns: Res18-d5a or Res18 was never trained on these data.
     """
-    runs = runs_of("fig7", stored, [D5, DENSE], data, scale, beside=[OURS])
-    for some in runs.values():
-        needs("fig7", some[0], "verdict_parts", "pictures")
-    found = {row: some[0].arrays for row, some in runs.items()}
+    runs = first(runs_of("fig7", stored, [D5, DENSE], data, scale, beside=[OURS]))
+    for run in runs.values():
+        needs("fig7", run, "verdict_parts", "pictures")
+    found = {row: run.arrays for row, run in runs.items()}
     paths = []
     for name, n in images(found).items():
         label = str(found[D5]["class_names"][found[D5]["labels"][n]])
-        title = f"{data_of(data)} at scale {scale}, test image {n}: {shortened(label, 70)}"
-        rows = [row for row, arrays in found.items() for row in _table(row, arrays, n, label)]
+        title = f"{data_of(data)} at scale {scale}, stored test image {n}: {shortened(label, 70)}"
+        rows = [part for row, arrays in found.items() for part in _table(row, arrays, n, label)]
 
         def draw(scheme: Scheme, n: int = n, title: str = title) -> Figure:
             return _page(runs, found, n, title, scheme)
@@ -108,9 +108,11 @@ def verdict(arrays: Arrays, n: int, rank: int) -> Verdict:
     return Verdict(name, top, parts[top], rest, len(parts) - len(top), bias)
 
 
-def _page(runs: Runs, found: Mapping[Row, Arrays], n: int, title: str, scheme: Scheme) -> Figure:
+def _page(
+    runs: Mapping[Row, Stored], found: Mapping[Row, Arrays], n: int, title: str, scheme: Scheme
+) -> Figure:
     ranks = [(row, rank) for row, a in found.items() for rank in range(_verdicts(a))]
-    figure = style.canvas(15.5, 0.8 + 2.05 * len(ranks))
+    figure = style.canvas(15.5, 0.8 + 2.5 * len(ranks))
     grid = figure.add_gridspec(len(ranks), TOP + 2, width_ratios=[1] * (TOP + 1) + [2.4])
     for line, (row, rank) in enumerate(ranks):
         panels = [figure.add_subplot(grid[line, column]) for column in range(TOP + 2)]
@@ -118,7 +120,7 @@ def _page(runs: Runs, found: Mapping[Row, Arrays], n: int, title: str, scheme: S
         panels[0].imshow(found[row]["pictures"][n], interpolation="nearest")
         words = wrapped(decided.name, 24, 2)
         panels[0].set_title(f"{VERDICTS[rank]}:\n{words}\nlogit {decided.logit:.2f}", fontsize=9)
-        seed = runs[row][0]["seed"]
+        seed = runs[row]["seed"]
         panels[0].set_ylabel(
             f"{row.label}\nseed {seed}", color=row.paint, fontsize=10, fontweight="bold"
         )
@@ -126,7 +128,7 @@ def _page(runs: Runs, found: Mapping[Row, Arrays], n: int, title: str, scheme: S
         for axes in panels[:-1]:
             axes.set(xticks=[], yticks=[])
         labels = [f"unit {m}" for m in decided.top]
-        labels += [f"{decided.others} others", "bias", "sum = logit"]
+        labels += [f"residual, {decided.others} units", "bias", "sum = logit"]
         values = [*decided.parts, decided.rest, decided.bias, decided.logit]
         ink = rcParams["text.color"]
         waterfall(panels[-1], labels, values, scheme.positive, ink, scheme.quiet)
@@ -157,6 +159,6 @@ def _table(row: Row, arrays: Arrays, n: int, label: str) -> Iterator[tuple[Any, 
         for m, part in zip(decided.top, decided.parts, strict=True):
             name, _ = units.label(arrays, "layer4", m)
             yield *start, f"unit {m}", name, float(part)
-        yield *start, "others", "", decided.rest
+        yield *start, "residual", "", decided.rest
         yield *start, "bias", "", decided.bias
         yield *start, "logit", "", decided.logit

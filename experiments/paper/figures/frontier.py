@@ -187,16 +187,15 @@ def _panel(axes: Axes, data: str, runs: Sequence[Stored], scale: str) -> None:
             axes.fill_between(counts, kept.min(0), kept.max(0), color=colour, alpha=0.12, lw=0)
         trained = points(family, runs)
         most = max([most, *(float(point.weights.max()) for point in trained)])
-        x, y = ([float(p[i].mean()) for p in trained] for i in (1, 2))
-        bars = [
-            [
-                [p[i].mean() - p[i].min() for p in trained],
-                [p[i].max() - p[i].mean() for p in trained],
-            ]
-            for i in (1, 2)
-        ]
-        look = {"color": colour, "linewidth": 2.2, "elinewidth": 1, "linestyle": dashes}
-        axes.errorbar(x, y, bars[1], bars[0], "o", markersize=7, zorder=4, **look)
+        x, x_bars = _bars([point.weights for point in trained])
+        y, y_bars = _bars([point.accuracy for point in trained])
+        look: dict[str, Any] = {
+            "color": colour,
+            "linewidth": 2.2,
+            "elinewidth": 1,
+            "linestyle": dashes,
+        }
+        axes.errorbar(x, y, y_bars, x_bars, "o", markersize=7, zorder=4, **look)
     for solver, _, weights, accuracy in heads(runs):
         look = {"marker": "x" if solver == "saga" else "+", "markersize": 5, "linewidth": 1}
         axes.plot(weights, accuracy, color=DENSE.paint, linestyle="--", alpha=0.8, **look)
@@ -212,6 +211,13 @@ def _panel(axes: Axes, data: str, runs: Sequence[Stored], scale: str) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+
+
+def _bars(some: Sequence[np.ndarray]) -> tuple[list[float], np.ndarray]:
+    """Means, and how far the lowest and the highest lie from them, (2, points)."""
+    means = [float(values.mean()) for values in some]
+    ways = [(mean - v.min(), v.max() - mean) for mean, v in zip(means, some, strict=True)]
+    return means, np.array(ways).reshape(-1, 2).T
 
 
 def _legend(figure: Figure, families: Sequence[Family]) -> None:
@@ -249,11 +255,11 @@ def _table(data: str, runs: Sequence[Stored], scale: str) -> Iterator[tuple[Any,
             row = f"{family.row.network} {family.row.method}"
             for count, kept in zip(pruned[0], pruned[1].T, strict=True):
                 yield data, family.label, CUT, row, count, *_spread(kept)
-    for solver, seed, weights, accuracy in heads(runs):
-        for count, share in zip(weights, accuracy, strict=True):
-            yield data, solver, HEADS, f"resnet18 sgd seed{seed}", count, share, share, share, 1
-    for name, (count, share) in paper(data, scale).items():
-        yield data, PAPER, PAPER, name, count, share, share, share, 1
+    for solver, seed, counts, shares in heads(runs):
+        for fitted, share in zip(counts, shares, strict=True):
+            yield data, solver, HEADS, f"resnet18 sgd seed{seed}", fitted, share, share, share, 1
+    for name, (given, share) in paper(data, scale).items():
+        yield data, PAPER, PAPER, name, given, share, share, share, 1
 
 
 def _spread(values: np.ndarray) -> tuple[float, float, float, int]:

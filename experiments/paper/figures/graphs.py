@@ -35,7 +35,7 @@ class Graph(NamedTuple):
 
     def table(self, model: str) -> Iterator[tuple[Any, ...]]:
         """A row for each line."""
-        units = {unit.index: unit for unit in self.units}
+        units = {unit.number: unit for unit in self.units}
         for (target, source), weight in self.weights.items():
             read = units[source]
             yield model, self.targets[target], source, read.name, read.iou, weight
@@ -68,7 +68,7 @@ def height(drawn: Graph) -> float:
 def draw(axes: Axes, drawn: Graph, columns: int, scheme: Scheme) -> None:
     """Draw a graph on a page of so many columns; width of a line is weight, the graph's largest widest."""
     left = (columns - len(drawn.units)) / 2
-    x = {unit.index: left + place + 0.5 for place, unit in enumerate(drawn.units)}
+    x = {unit.number: left + place + 0.5 for place, unit in enumerate(drawn.units)}
     tops = _tops(drawn, x, columns)
     most = max(drawn.weights.values(), default=1.0)
     for (target, source), weight in drawn.weights.items():
@@ -86,11 +86,11 @@ def draw(axes: Axes, drawn: Graph, columns: int, scheme: Scheme) -> None:
         axes.plot(tops[target], RISE, "o", markersize=8, color=rcParams["text.color"])
         axes.text(tops[target], RISE + 0.12, words, ha="center", va="bottom", fontsize=10)
     for read in drawn.units:
-        axes.plot(x[read.index], 0, "o", markersize=6, color=rcParams["text.color"])
-        axes.text(x[read.index], -0.1, read.words, ha="center", va="top", fontsize=8)
+        axes.plot(x[read.number], 0, "o", markersize=6, color=rcParams["text.color"])
+        axes.text(x[read.number], -0.1, read.words, ha="center", va="top", fontsize=8)
         for row, (picture, region) in enumerate(zip(read.pictures, read.regions, strict=True)):
             top = -WORDS - row * (PICTURE + 0.06)
-            _picture(axes, picture, region, x[read.index], top)
+            _picture(axes, picture, region, x[read.number], top)
     rows = height(drawn)
     axes.set(xlim=(0, columns), ylim=(RISE + 0.62 - rows, RISE + 0.62), aspect="equal")
     axes.axis("off")
@@ -112,5 +112,4 @@ def _picture(
     extent = (centre - half, centre + half, top - tall * side, top)
     axes.imshow(lit(picture, region), extent=extent, interpolation="nearest", aspect="auto")
     if region.any() and not region.all():
-        look = {"colors": OUTLINE, "linewidths": 0.9}
-        axes.contour(region, levels=[0.5], extent=extent, origin="upper", **look)
+        axes.contour(region, [0.5], extent=extent, origin="upper", colors=OUTLINE, linewidths=0.9)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from matplotlib import rcParams
+from matplotlib.typing import LineStyleType
 
 from experiments.paper.store import ARRAYS, Stored
 
@@ -31,7 +32,7 @@ class Row(NamedTuple):
     network: str
     method: str = "sgd"
     colour: str = ""
-    dashes: str = "-"
+    dashes: LineStyleType = "-"
 
     @property
     def paint(self) -> str:
@@ -91,6 +92,15 @@ def missing_runs(figure: str, missing: Sequence[str], data: str, scale: str) -> 
         f"{figure} must have a stored run of {', '.join(missing)} on {data} at scale {scale}, got none; "
         f"`python -m experiments run {figure} --scale {scale}{where}` trains what is missing"
     )
+
+
+def first(runs: Runs) -> dict[Row, Stored]:
+    """One run of each row: of the lowest seed that all rows have, else of each row's lowest."""
+    common = set.intersection(*({run["seed"] for run in some} for some in runs.values()))
+    return {
+        row: next((run for run in some if run["seed"] == min(common, default=None)), some[0])
+        for row, some in runs.items()
+    }
 
 
 def needs(figure: str, run: Stored, *arrays: str) -> None:

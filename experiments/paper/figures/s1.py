@@ -9,10 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.figures import style
+from experiments.figures.heads import THRESHOLD
 from experiments.figures.svg import Scheme
 from experiments.paper.figures import weight_maps
 from experiments.paper.figures.names import data_of
-from experiments.paper.figures.rows import DENSE, INNER, SCALE, runs_of
+from experiments.paper.figures.rows import DENSE, INNER, SCALE, first, runs_of
 from experiments.paper.figures.sheets import Table, publish
 from experiments.paper.store import Stored
 
@@ -34,8 +35,8 @@ def s1(
     Raises:
         MissingRuns: Res18-d[32,32,5]a or Res18 was never trained on these data.
     """
-    runs = runs_of("s1", stored, [INNER, DENSE], data, scale)
-    routed, dense = runs[INNER][0], runs[DENSE][0]
+    runs = first(runs_of("s1", stored, [INNER, DENSE], data, scale))
+    routed, dense = runs[INNER], runs[DENSE]
     plain = dense.weights()
     pairs = {
         panel: {INNER.label: routed.arrays[inner], DENSE.label: plain[name].flatten(1).numpy()}
@@ -47,7 +48,7 @@ def s1(
     def draw(scheme: Scheme) -> Figure:
         figure = style.canvas(14, 5.4)
         for part, (panel, weights) in zip(
-            figure.subfigures(1, len(pairs)), pairs.items(), strict=True
+            figure.subfigures(1, len(pairs), squeeze=False)[0], pairs.items(), strict=True
         ):
             norm = weight_maps.scale(list(weights.values()))
             axes = part.subplots(1, len(weights), squeeze=False)[0]
@@ -71,4 +72,4 @@ def s1(
 
 def _open(weight: np.ndarray) -> float:
     """Mean number of weights of an output that are not drawn empty."""
-    return float((abs(weight) >= weight_maps.THRESHOLD).sum(1).mean())
+    return float((abs(weight) >= THRESHOLD).sum(1).mean())

@@ -43,7 +43,7 @@ def publish(
     out.mkdir(parents=True, exist_ok=True)
     picture, paths = out / f"{name}.png", []
     for scheme in SCHEMES:
-        with rc_context(_colours(scheme) | {"svg.hashsalt": name}):
+        with rc_context(rc={**_colours(scheme), "svg.hashsalt": name}):
             figure = draw(scheme)
             if scheme.name == "light":
                 figure.savefig(picture, dpi=DPI, metadata={"Title": title})
@@ -58,7 +58,7 @@ def publish(
     return [picture, *paths, numbers]
 
 
-def _colours(scheme: Scheme) -> dict[str, Any]:
+def _colours(scheme: Scheme) -> dict[Any, Any]:
     page = "white" if scheme.name == "light" else scheme.panel
     inked = ("text.color", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color")
     return dict.fromkeys(inked, scheme.ink) | {

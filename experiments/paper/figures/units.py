@@ -19,14 +19,14 @@ class Unit(NamedTuple):
     """One unit.
 
     Attributes:
-        index: counted from 0.
+        number: counted from 0.
         name: of its concept; "" where it has none.
         iou: with it; None where units are not labelled.
         pictures: that excite it most, (j, h, w, 3), bytes.
         regions: where it exceeds its threshold there, (j, h, w), bool.
     """
 
-    index: int
+    number: int
     name: str
     iou: float | None
     pictures: np.ndarray
@@ -36,8 +36,8 @@ class Unit(NamedTuple):
     def words(self) -> str:
         """On a few lines; the concept only where there is one."""
         if self.iou is None:
-            return f"unit {self.index}"
-        return f"unit {self.index}\n{wrapped(self.name or 'no concept', 14)}\nIoU {self.iou:.2f}"
+            return f"unit {self.number}"
+        return f"unit {self.number}\n{wrapped(self.name or 'no concept', 14)}\nIoU {self.iou:.2f}"
 
 
 def label(arrays: Mapping[str, np.ndarray], stage: str, unit: int) -> tuple[str, float | None]:
@@ -53,14 +53,14 @@ def label(arrays: Mapping[str, np.ndarray], stage: str, unit: int) -> tuple[str,
     return str(arrays[names][unit]), float(arrays[iou][unit])
 
 
-def unit(arrays: Mapping[str, np.ndarray], stage: str, index: int) -> Unit:
+def unit(arrays: Mapping[str, np.ndarray], stage: str, number: int) -> Unit:
     """A unit that `experiments.paper.explained` has stored pictures of."""
-    place = int(np.flatnonzero(arrays[f"top_units:{stage}"] == index)[0])
+    place = int(np.flatnonzero(arrays[f"top_units:{stage}"] == number)[0])
     count = int(arrays[f"top_counts:{stage}"][place])
     pictures = arrays[f"top_pictures:{stage}"][place, :count]
     maps = arrays[f"top_maps:{stage}"][place, :count]
     regions = upsampled(maps, pictures.shape[1:3]) > arrays[f"top_thresholds:{stage}"][place]
-    return Unit(index, *label(arrays, stage, index), pictures, regions)
+    return Unit(number, *label(arrays, stage, number), pictures, regions)
 
 
 def upsampled(maps: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

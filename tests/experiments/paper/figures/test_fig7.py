@@ -22,7 +22,7 @@ def test_parts_add_up_to_the_stored_logits(tmp_path):
         for name, logit in zip(("predicted", "runner-up"), highest[:2], strict=True):
             mine = [r for r in rows if (r["model"], r["verdict"]) == (row.label, name)]
             *parts, total = (float(r["value"]) for r in mine)
-            assert [r["part"] for r in mine[-3:]] == ["others", "bias", "logit"]
+            assert [r["part"] for r in mine[-3:]] == ["residual", "bias", "logit"]
             assert np.isclose(sum(parts), total, atol=1e-9)
             assert np.isclose(total, logit, atol=1e-5)
 
@@ -51,7 +51,7 @@ def test_flat_maps_silent_units_and_one_class(tmp_path):
     shown = [(r["model"], r["part"], float(r["value"])) for r in rows]
     assert shown[:4] == [
         ("Res18-d5a", "unit 7", 0.25),
-        ("Res18-d5a", "others", 0.0),
+        ("Res18-d5a", "residual", 0.0),
         ("Res18-d5a", "bias", -0.5),
         ("Res18-d5a", "logit", -0.25),
     ]

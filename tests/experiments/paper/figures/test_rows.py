@@ -2,7 +2,16 @@
 
 import pytest
 
-from experiments.paper.figures.rows import D5, DENSE, OURS, MissingRuns, needs, runs_of, seeds
+from experiments.paper.figures.rows import (
+    D5,
+    DENSE,
+    OURS,
+    MissingRuns,
+    first,
+    needs,
+    runs_of,
+    seeds,
+)
 from tests.experiments.paper.figures.made import run
 
 
@@ -47,3 +56,9 @@ def test_a_run_stored_without_what_a_figure_shows_is_named(tmp_path):
         MissingRuns, match=r"fig7 must have verdict_parts in .*seed0-.*/arrays\.npz"
     ):
         needs("fig7", stored, "weight", "verdict_parts")
+
+
+def test_one_run_of_each_row_has_the_seed_that_all_have(tmp_path):
+    made = [run(tmp_path, seed=seed) for seed in range(3)]
+    assert first({DENSE: made, OURS: made[1:]}) == {DENSE: made[1], OURS: made[1]}
+    assert first({DENSE: made[:1], OURS: made[1:]}) == {DENSE: made[0], OURS: made[1]}
