@@ -23,7 +23,8 @@ FIGURES, TABLES = "figures", "tables"  # folders of what is made
 CIFAR10, PLACES365 = "cifar10", "places365"
 Seeds = Sequence[int] | None
 Plan = Callable[[str, Seeds], list[Planned]]
-Runs, Plans = Sequence[Stored], Sequence[Planned]
+Runs = Sequence[Stored]
+Plans = Sequence[Planned]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from experiments.paper.judging import Read, read
 from experiments.paper.watching import spread
 from experiments.posthoc import glm_saga_path, sparse_heads
 
-MISSING = "glm_saga is not installed, so its heads are left out: pip install glm_saga tqdm"
+MISSING = "glm_saga is not installed, so its heads are left out: pip install -e '.[peers]'"
 
 
 def frozen_heads(
@@ -32,9 +32,9 @@ def frozen_heads(
         "sparse_heads", and "glm_saga_heads", None where that is not installed.
     """
     read_there = read(model, spread(plain, images), workers)
-    splits = [(r.units, r.labels) for r in (read_there, validation, test)]
-    theirs = sparse_heads(*splits, path=glm_saga_path) if installed() else None
-    return {"sparse_heads": sparse_heads(*splits), "glm_saga_heads": theirs}
+    fit, choose, judge = ((r.units, r.labels) for r in (read_there, validation, test))
+    theirs = sparse_heads(fit, choose, judge, glm_saga_path) if installed() else None
+    return {"sparse_heads": sparse_heads(fit, choose, judge), "glm_saga_heads": theirs}
 
 
 def installed() -> bool:

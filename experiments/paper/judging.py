@@ -49,7 +49,8 @@ def read(model: nn.Module, images: Dataset[Any], workers: int = 0) -> Read:
     with analysis.reading(model, analysis.find_head(model)) as last:
         for batch, labels in DataLoader(images, AT_ONCE, num_workers=workers):
             model(batch.to(device))
-            found.append(Read(*(tensor.cpu() for tensor in last.take()), labels))
+            units, logits = last.take()
+            found.append(Read(units.cpu(), logits.cpu(), labels))
     return Read(*map(torch.cat, zip(*found, strict=True)))
 
 

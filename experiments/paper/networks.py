@@ -54,7 +54,7 @@ def network(name: str) -> Network:
             f"nothing or _isgd, got {name!r}"
         )
     depth, k, inner, l1, isgd = match.groups()
-    head = 5 if inner else k and int(k)
+    head = 5 if inner else int(k) if k else None
     return Network(int(depth), head, bool(inner), bool(l1), bool(isgd))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from experiments.concepts import GeneratedConcepts, drawn, open_concepts
 from experiments.data.generated import Generated
-from experiments.data.images import Images
+from experiments.data.images import Images, Labelled
 from experiments.data.named import open_images
 from experiments.paper.grids import CONCEPTS
 from experiments.paper.labelling import Labeller, Some
@@ -46,8 +46,7 @@ class Place:
             ValueError: no such data; no images held out; see `open_images`.
         """
         images = _images(self.text(planned.data), planned.scale, planned.seed, self.out)
-        if images.validation is None:
-            raise ValueError("hold_out must be above 0, as choices and curves need images, got 0")
+        required(images.validation)
         return images
 
     @property
@@ -64,6 +63,17 @@ class Place:
         else:
             return None
         return Labeller(concepts, images.prepare, self.workers)
+
+
+def required(validation: Labelled | None) -> Labelled:
+    """Images that choices and curves look at.
+
+    Raises:
+        ValueError: none were held out.
+    """
+    if validation is None:
+        raise ValueError("hold_out must be above 0, as choices and curves need images, got 0")
+    return validation
 
 
 # what one run after another asks for again

@@ -16,7 +16,7 @@ from experiments import results
 from experiments.data.images import Images
 from experiments.paper import networks, store
 from experiments.paper.methods import Method, method
-from experiments.paper.place import Place
+from experiments.paper.place import Place, required
 from experiments.paper.planned import Planned
 from experiments.paper.recipes import Recipe, recipe
 from experiments.paper.verdict import Arrays, Record, judged
@@ -140,7 +140,7 @@ class Run:
     def _watch(self) -> Watch:
         images, chosen, place = self.images, self.recipe, self.place
         return Watch(
-            images.validation,
+            required(images.validation),
             images.plain,
             chosen.watched,
             place.labeller(images, self.planned.scale, "validation", chosen.watched),
@@ -150,12 +150,12 @@ class Run:
 
     def _judged(self, model: nn.Module) -> tuple[Record, Arrays]:
         images, chosen, place = self.images, self.recipe, self.place
-        own = images.drawn is not None and place.concepts is None
+        drawn = images.drawn if place.concepts is None else None
         return judged(
             model,
             images,
             place.labeller(images, self.planned.scale, "test", chosen.dissected),
-            images.drawn.composition if own else None,
+            None if drawn is None else drawn.composition,
             chosen.frozen if (self.planned.network, self.planned.method) == FROZEN else 0,
             place.workers,
         )

@@ -21,9 +21,11 @@ from experiments.paper.judging import (
 from experiments.paper.labelling import Labeller
 from experiments.paper.networks import UNITS
 from experiments.paper.pictured import decisions, inner_routes, named
+from experiments.paper.place import required
 
 SPLITS = ("train", "validation", "test")
-Record, Arrays = dict[str, Any], dict[str, np.ndarray]
+Record = dict[str, Any]
+Arrays = dict[str, np.ndarray]
 
 
 def judged(
@@ -44,7 +46,8 @@ def judged(
         frozen: training images that sparse heads are fitted on; 0 fits none.
         workers: processes that read images.
     """
-    validation, test = (read(model, x, workers) for x in (images.validation, images.test))
+    held_out = required(images.validation)
+    validation, test = (read(model, x, workers) for x in (held_out, images.test))
     record: Record = {
         **head_numbers(model),
         **decision_numbers(model, test),
@@ -60,7 +63,7 @@ def judged(
         record["unit_labels"] = {**unit_numbers(found), "f1": f1}
         arrays |= named(found, "unit_")
     arrays |= verdicts(model, arrays)
-    arrays |= top_images(model, images.validation, arrays, workers)
+    arrays |= top_images(model, held_out, arrays, workers)
     if frozen:
         record |= frozen_heads(model, images.plain, frozen, workers, validation, test)
     return record, arrays
