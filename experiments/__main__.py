@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
+
+from experiments.train.leaving import leave
 
 COMMANDS = {
     "list": ("experiments.paper.listing", "every table and figure: data, cost, what is stored"),
@@ -20,6 +23,7 @@ COMMANDS = {
     "bench routing": ("experiments.bench.routing", "cost of routed layers"),
     "bench loading": ("experiments.bench.loading", "whether the data keep up with the step"),
     "bench dissection": ("experiments.bench.dissection", "cost of labelling units with concepts"),
+    "bench communication": ("experiments.bench.communication", "what ranks say to each other"),
 }
 
 
@@ -60,4 +64,7 @@ def _run(path: str, argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    exit_status = main(sys.argv[1:])
+    if "RANK" in os.environ:
+        leave(exit_status)
+    sys.exit(exit_status)

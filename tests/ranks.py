@@ -9,8 +9,18 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from experiments.train.leaving import leave
 
-def join(rank: int, folder: str, ranks: int = 2) -> None:
+
+def spawned(target: Callable[..., Any], folder: Path, *args: Any, ranks: int = 2) -> list[Any]:
+    """What `target(rank, *args)` returned in each of as many processes, which form one group."""
+    torch.multiprocessing.spawn(_process, (str(folder), ranks, target, args), nprocs=ranks)
+    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(ranks)]
+
+
+def _process(
+    rank: int, folder: str, ranks: int, target: Callable[..., Any], args: tuple[Any, ...]
+) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     dist.init_process_group(
@@ -20,9 +30,6 @@ def join(rank: int, folder: str, ranks: int = 2) -> None:
         world_size=ranks,
         timeout=datetime.timedelta(seconds=60),
     )
-
-
-def spawned(target: Callable[..., None], folder: Path, *args: Any, ranks: int = 2) -> list[Any]:
-    """Run `target(rank, folder, *args)` in as many processes; what each saved as RANK.pt."""
-    torch.multiprocessing.spawn(target, (str(folder), *args), nprocs=ranks)
-    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(ranks)]
+    torch.save(target(rank, *args), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+    leave()

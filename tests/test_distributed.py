@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from interpretable_sgd import InterpretableSGD
 from tests.models import MLP, same, train, weights
-from tests.ranks import join, spawned
+from tests.ranks import spawned
 
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="torch without distributed")
 STEPS = 5
@@ -84,22 +84,14 @@ def signs_differ(rank: int) -> dict[str, Any]:
     return {"weights": weights(layer), "moments": optimizer.state[layer.weight]["moments"]}
 
 
-def process(rank: int, folder: str) -> None:
-    join(rank, folder)
+def process(rank: int) -> dict[str, Any]:
     results: dict[str, Any] = {}
     for first in (True, False):
         for name, options in SHARED.items():
             results[f"{name}, DDP {'first' if first else 'last'}"] = shared(rank, options, first)
     for same_data in (True, False):
         results[f"per-sample, {same_data}"] = per_sample(rank, same_data)
-    torch.save(results, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
-
-
-def process_signs(rank: int, folder: str) -> None:
-    join(rank, folder)
-    torch.save(signs_differ(rank), f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+    return results
 
 
 Ranks = list[Any]
@@ -174,6 +166,6 @@ def test_ranks_draw_per_sample_masks_of_their_own(ranks: Ranks) -> None:
 
 
 def test_ranks_agree_when_inputs_are_negative_on_one(tmp_path: Path) -> None:
-    left, right = spawned(process_signs, tmp_path)
+    left, right = spawned(signs_differ, tmp_path)
     assert same(left["weights"], right["weights"])
     assert torch.equal(left["moments"], right["moments"])

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.algorithms.join import Join
 from torch.nn.functional import cross_entropy
@@ -14,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from interpretable_sgd import InterpretableSGD
 from tests.models import CLASSES, MLP, Batch, same, train, weights
-from tests.ranks import join, spawned
+from tests.ranks import spawned
 
 STEPS = 4
 OPTIONS: dict[str, Any] = {"lr": 0.1, "momentum": 0.9, "block_size": 3, "horizon": 2}
@@ -71,11 +70,8 @@ def uneven(rank: int) -> dict[str, Any]:
     return {"joined": joined, "weights": weights(model), "selected": state["selected"]}
 
 
-def process(rank: int, folder: str) -> None:
-    join(rank, folder)
-    results = {name: trained(rank, name) for name in SETTINGS} | {"join": uneven(rank)}
-    torch.save(results, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+def process(rank: int) -> dict[str, Any]:
+    return {name: trained(rank, name) for name in SETTINGS} | {"join": uneven(rank)}
 
 
 @pytest.fixture(scope="module")

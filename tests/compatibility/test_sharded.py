@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from interpretable_sgd import InterpretableSGD
 from tests.models import CASES, MLP, Batch, train
-from tests.ranks import join, spawned
+from tests.ranks import spawned
 
 pytestmark = pytest.mark.filterwarnings("ignore:masks per sample")
 STEPS = 4
@@ -102,20 +102,17 @@ def tensor_parallel() -> str:
     return "no error"
 
 
-def process(rank: int, folder: str) -> None:
-    join(rank, folder)
+def process(rank: int) -> dict[str, Any]:
     results: dict[str, Any] = {
         f"{case}, {name}": trained(case, mode)
         for case in ("mlp", "convolutions", "bare linear")
         for name, mode in MODES.items()
     }
-    results |= {
+    return results | {
         "per-sample": per_sample(),
         "mixed": mixed_precision(),
         "tensor parallel": tensor_parallel(),
     }
-    torch.save(results, f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
@@ -173,13 +170,11 @@ def test_weights_split_within_a_layer_are_an_error(ranks: list[Any]) -> None:
     assert "Linear" in message and "fully_shard is supported" in message
 
 
-def stage(rank: int, folder: str, ranks: int, first: int, last: int) -> None:
+def stage(rank: int, store: Path, first: int, last: int) -> dict[str, Tensor]:
     """Train steps first to last, from the checkpoint that ends at `first` if there is one."""
-    join(rank, folder, ranks)
-    model = shard(MLP.model()) if ranks > 1 else MLP.model()
+    model = shard(MLP.model()) if dist.get_world_size() > 1 else MLP.model()
     optimizer = InterpretableSGD(model.parameters(), horizon=6, **OPTIONS)
     batches = [part(batch) for batch in MLP.batches(9)]
-    store = Path(folder).parent
     if first:
         train(model, optimizer, batches[:1])
         of_model, of_optimizer = get_state_dict(model, optimizer)
@@ -194,8 +189,7 @@ def stage(rank: int, folder: str, ranks: int, first: int, last: int) -> None:
     train(model, optimizer, batches[first:last])
     of_model, of_optimizer = get_state_dict(model, optimizer)
     dcp.save({"model": of_model, "optimizer": of_optimizer}, checkpoint_id=store / f"at{last}")
-    torch.save(everything(model, optimizer), f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+    return everything(model, optimizer)
 
 
 @pytest.mark.row(
@@ -208,7 +202,7 @@ def test_a_checkpoint_is_resharded_from_two_ranks_to_one_and_back(tmp_path: Path
     def run(ranks: int, first: int, last: int, name: str) -> dict[str, Tensor]:
         folder = tmp_path / name
         folder.mkdir()
-        return spawned(stage, folder, ranks, first, last, ranks=ranks)[0]
+        return spawned(stage, folder, tmp_path, first, last, ranks=ranks)[0]
 
     run(2, 0, 3, "two")
     run(1, 3, 6, "one")
