@@ -14,6 +14,7 @@ from experiments.data.named import open_images
 from experiments.paper.grids import CONCEPTS
 from experiments.paper.labelling import Labeller, Some
 from experiments.paper.planned import Planned
+from experiments.train.ranks import ALONE, Ranks
 from interpretable_sgd.analysis.concepts import ConceptImages
 
 IN_MEMORY = 2**24  # pixels of labelled images up to which they are drawn once and kept
@@ -21,19 +22,21 @@ IN_MEMORY = 2**24  # pixels of labelled images up to which they are drawn once a
 
 @dataclass(frozen=True)
 class Place:
-    """A device and what surrounds it; of all this, a run's result depends on the kind of device alone.
+    """A device and what surrounds it; a run's result depends on the data and the kind of device alone.
 
     Attributes:
         out: folder of results.
         sources: by name, the data that lies elsewhere, as `name:path`.
         device: to train on.
         workers: processes that read images.
+        ranks: that train each run together, of which this process is one; or it is alone.
     """
 
     out: Path
     sources: Mapping[str, str]
     device: str = "cpu"
     workers: int = 0
+    ranks: Ranks = ALONE
 
     def text(self, data: str) -> str:
         """How a grid's data set is opened here."""

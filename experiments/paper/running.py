@@ -4,13 +4,16 @@
         [--devices N] [--seeds 0 1 2] [--out runs/paper]
 
 Stored runs are kept, runs that were cut go on from their checkpoint. Ctrl-C stops after the present step.
+Under torchrun, all ranks train each run together.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -26,8 +29,11 @@ from experiments.paper.runs import FROZEN
 from experiments.paper.screen import Screen
 from experiments.paper.showing import show
 from experiments.paper.workers import one_after_another, side_by_side, stoppable
+from experiments.train.ranks import Ranks, joined
 
 STOPPED = 130  # exit status after Ctrl-C
+WORKERS = {"cpu": 0, "cuda": 4}  # processes that read images, unless it is said how many
+PATIENCE = timedelta(hours=12)  # that ranks wait for the first one to judge a net
 OWN = {
     "fig2": toy.main,
     "fig3": selection_map.main,
@@ -51,18 +57,16 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     arguments.check(parser, args)
     entries = arguments.check_names(parser, args)
-    places = _places(parser, args, entries)
-    planned = together(
-        entries,
-        args.scale,
-        args.seeds,
-        arguments.restricted(args.data, entries, args.scale),
-    )
-    _open(parser, planned, places[0])
+    _check(parser, args)
+    data = arguments.restricted(args.data, entries, args.scale)
+    planned = together(entries, args.scale, args.seeds, data)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _run(entries, planned, places, args)
+        with joined(None if args.device == "auto" else args.device, PATIENCE) as ranks:
+            places = _places(args, arguments.sources(args.data, entries, args.scale), ranks)
+            _open(parser, planned, places[0])
+            return _run(entries, planned, places, args)
     finally:
         torch.set_num_threads(threads)
 
@@ -73,9 +77,10 @@ def _run(
     places: Sequence[Place],
     args: argparse.Namespace,
 ) -> int:
-    console = Console()
+    first = places[0].ranks.first
+    console = Console(quiet=not first)
     stopped = False
-    for entry in entries:
+    for entry in entries if first else ():
         if entry.result and not (args.out / FIGURES / entry.result).exists():
             OWN[entry.name](["--out", str(args.out / FIGURES)])
     with Screen(planned, console) as screen, stoppable():
@@ -91,6 +96,8 @@ def _run(
         count = f"{done(planned, runs)} of {len(planned)} runs are stored"
         console.print(f"stopped: {count} in {args.out}; the same command goes on", soft_wrap=True)
         return STOPPED
+    if not first:
+        return 0
     data = arguments.restricted(args.data, entries, args.scale)
     whole = [
         show(console, entry, runs, entry.planned(args.scale, args.seeds, data), args.out)
@@ -103,28 +110,37 @@ def _run(
     return 1 if screen.failures or not all(whole) else 0
 
 
-def _places(
-    parser: argparse.ArgumentParser, args: argparse.Namespace, entries: Sequence[Entry]
-) -> list[Place]:
-    cuda = torch.cuda.is_available()
+def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """End with a message unless the devices are there."""
     if args.device not in ("auto", "cpu", "cuda"):
         parser.error(f"--device must be auto, cpu or cuda, got {args.device!r}")
-    if args.device == "cuda" and not cuda:
+    if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device is cuda, but torch sees no CUDA device")
-    kind = args.device if args.device != "auto" else "cuda" if cuda else "cpu"
     if args.devices < 1:
         parser.error(f"--devices must be at least 1, got {args.devices}")
-    if kind == "cuda" and args.devices > torch.cuda.device_count():
+    if args.devices > 1 and "RANK" in os.environ:
+        parser.error(
+            f"--devices must be 1 where torchrun's ranks train each run together, got {args.devices}"
+        )
+    cuda = args.device != "cpu" and torch.cuda.is_available()
+    if cuda and args.devices > torch.cuda.device_count():
         parser.error(
             f"--devices must be at most {torch.cuda.device_count()}, which torch sees, "
             f"got {args.devices}"
         )
     if args.workers is not None and args.workers < 0:
         parser.error(f"--workers must be at least 0, got {args.workers}")
-    workers = args.workers if args.workers is not None else 0 if kind == "cpu" else 4
-    sources = arguments.sources(args.data, entries, args.scale)
-    names = [f"cuda:{i}" if kind == "cuda" else "cpu" for i in range(args.devices)]
-    return [Place(args.out, sources, name, workers) for name in names]
+
+
+def _places(args: argparse.Namespace, sources: Mapping[str, str], ranks: Ranks) -> list[Place]:
+    """One for each run at a time."""
+    kind = ranks.device.type
+    workers = args.workers if args.workers is not None else WORKERS[kind]
+    if kind == "cuda" and ranks.count == 1:
+        devices = [f"cuda:{number}" for number in range(args.devices)]
+    else:
+        devices = [str(ranks.device)] * args.devices
+    return [Place(args.out, sources, device, workers, ranks) for device in devices]
 
 
 def _open(parser: argparse.ArgumentParser, planned: Sequence[Planned], place: Place) -> None:
@@ -144,9 +160,9 @@ def _open(parser: argparse.ArgumentParser, planned: Sequence[Planned], place: Pl
 
 def _writable(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    probe = out / ".writable"
+    probe = out / f".writable-{os.getpid()}"
     probe.touch()
-    probe.unlink()
+    probe.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ class Run:
 
     def stored(self) -> store.Stored | None:
         """What came of exactly this configuration, if it is finished."""
-        return store.find(self.place.out, self.config)
+        return self.place.ranks.first_does(lambda: store.find(self.place.out, self.config))
 
     def train(self, report: Callable[[Progress], None] = lambda at: None) -> store.Stored:
         """Train from the newest checkpoint or from the start, judge, save.
@@ -112,30 +112,39 @@ class Run:
             KeyboardInterrupt: somebody asked to stop; the checkpoint is where it goes on.
         """
         model, optimizer = self.prepare()
+        ranks, watch = self.place.ranks, self._watch()
         training = Training(
             model,
             optimizer,
             self.images.train,
             self.recipe.plan(self.planned.seed),
             config=self.config,
-            each_epoch=lambda net: watch(net, len(training.epochs) + 1),
+            each_epoch=lambda net: ranks.first_does(lambda: watch(net, len(training.epochs) + 1)),
             device=self.place.device,
             workers=self.place.workers,
+            ranks=ranks,
         )
-        watch = self._watch()
         folder = store.folder(self.place.out, self.config) / store.CHECKPOINTS
         with warnings.catch_warnings():
             # what the paper prints is trained as printed; that it can diverge is in docs/method.md
             warnings.filterwarnings("ignore", message="masks per sample")
             training.run(folder, report)
+        return ranks.first_does(lambda: self._finished(training))
+
+    def _finished(self, training: Training) -> store.Stored:
+        """Judge and save; where several ranks have trained, the first alone does."""
         record, arrays = self._judged(training.trained)
         record |= {
             "epochs": training.epochs,
             "steps": training.step,
             "seconds": training.seconds,
-            "hardware": results.hardware(self.place.device),
+            "hardware": {
+                **results.hardware(self.place.device),
+                "ranks": self.place.ranks.count,
+            },
         }
-        return store.save(self.place.out, self.config, record, arrays, model.state_dict())
+        weights = training.trained.state_dict()
+        return store.save(self.place.out, self.config, record, arrays, weights)
 
     def _watch(self) -> Watch:
         images, chosen, place = self.images, self.recipe, self.place

@@ -72,6 +72,8 @@ def attempt(number: int, planned: Planned, place: Place, tell: Tell) -> None:
         if not kept:
             run.train(report)
     except Exception as error:
+        if place.ranks.count > 1:
+            raise  # the others are at some point of this run, and must hear of it
         tell(Event("failed", number, text=f"{type(error).__name__}: {error}"))
     else:
         tell(Event("kept" if kept else "trained", number))

@@ -136,6 +136,14 @@ def test_devices_that_torch_does_not_see(monkeypatch, capsys, tmp_path):
     assert "--device is cuda, but torch sees no CUDA device" in capsys.readouterr().err
 
 
+def test_ranks_and_devices_are_two_ways(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(SystemExit):
+        running.main(["table1", "--out", str(tmp_path), "--devices", "2"])
+    message = "--devices must be 1 where torchrun's ranks train each run together, got 2"
+    assert message in capsys.readouterr().err
+
+
 def test_where_data_lies_and_what_of_it_is_wanted():
     entries = [CATALOG["table1"], CATALOG["frontier"]]
     first = CATALOG["frontier"].data("tiny")[0]
