@@ -5,10 +5,16 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 
+from experiments.train.leaving import leave
+
 COMMANDS = {
+    "list": ("experiments.paper.listing", "every table and figure: data, cost, what is stored"),
+    "run": ("experiments.paper.running", "train what a table or figure lacks, then show it"),
+    "draw": ("experiments.paper.drawing", "show tables and figures of stored runs"),
     "demo": ("experiments.demo", "train with SGD and with InterpretableSGD, compare, draw"),
     "toy": ("experiments.toy", "Figure 2: class formulas of a tiny network of known semantics"),
     "selection-map": ("experiments.selection_map", "Figure 3: EM and Dynamic-K selection on a map"),
@@ -17,6 +23,7 @@ COMMANDS = {
     "bench routing": ("experiments.bench.routing", "cost of routed layers"),
     "bench loading": ("experiments.bench.loading", "whether the data keep up with the step"),
     "bench dissection": ("experiments.bench.dissection", "cost of labelling units with concepts"),
+    "bench communication": ("experiments.bench.communication", "what ranks say to each other"),
 }
 
 
@@ -57,4 +64,7 @@ def _run(path: str, argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    exit_status = main(sys.argv[1:])
+    if "RANK" in os.environ:
+        leave(exit_status)
+    sys.exit(exit_status)

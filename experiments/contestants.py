@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn.functional import softshrink
 
-from experiments.models import Classifier
 from interpretable_sgd import InterpretableSGD
 
 SETTINGS = {"momentum": 0.9, "weight_decay": 5e-4}
@@ -18,27 +18,41 @@ SETTINGS = {"momentum": 0.9, "weight_decay": 5e-4}
 L1 = 3e-3
 
 
-def sgd(model: Classifier, lr: float, seed: int) -> torch.optim.Optimizer:
+def sgd(
+    model: nn.Module, lr: float, seed: int, settings: Mapping[str, float] = SETTINGS
+) -> torch.optim.Optimizer:
     """Every class reads every unit."""
-    return torch.optim.SGD(model.parameters(), lr=lr, **SETTINGS)
+    return torch.optim.SGD(model.parameters(), lr=lr, **settings)
 
 
 def ours(
-    model: Classifier, lr: float, seed: int, options: Mapping[str, Any]
+    model: nn.Module,
+    lr: float,
+    seed: int,
+    options: Mapping[str, Any],
+    settings: Mapping[str, float] = SETTINGS,
 ) -> torch.optim.Optimizer:
     """The library's, as it is by default but for `options`."""
-    return InterpretableSGD(model.parameters(), lr=lr, **SETTINGS, seed=seed, **options)
+    return InterpretableSGD(model.parameters(), lr=lr, **settings, seed=seed, **options)
 
 
-def l1(model: Classifier, lr: float, seed: int, strength: float = L1) -> torch.optim.Optimizer:
+def l1(
+    model: nn.Module,
+    lr: float,
+    seed: int,
+    strength: float = L1,
+    settings: Mapping[str, float] = SETTINGS,
+) -> torch.optim.Optimizer:
     r"""SGD whose head has an L1 penalty, as the paper's Res18-L1: a proximal step after each.
+
+    The head is the model's `fc`.
 
     .. math:: W \leftarrow \text{sign}(W) (|W| - \lambda \, lr / (1 - momentum))_+
     """
     head = model.fc.weight
     others = [p for p in model.parameters() if p is not head]
     groups = [{"params": [head], "l1": strength}, {"params": others, "l1": 0.0}]
-    optimizer = torch.optim.SGD(groups, lr=lr, **SETTINGS)
+    optimizer = torch.optim.SGD(groups, lr=lr, **settings)
 
     @torch.no_grad()
     def shrink(*step: object) -> None:
@@ -49,7 +63,7 @@ def l1(model: Classifier, lr: float, seed: int, strength: float = L1) -> torch.o
     return optimizer
 
 
-Build = Callable[[Classifier, float, int], torch.optim.Optimizer]
+Build = Callable[[nn.Module, float, int], torch.optim.Optimizer]
 
 
 def contestants(options: Mapping[str, Any]) -> dict[str, Build]:

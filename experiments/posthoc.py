@@ -5,7 +5,10 @@ Index legend: `n` image, `m` unit, `c` class.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,16 +17,21 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from experiments.measures import test_accuracy
 from interpretable_sgd import analysis
 
 STRENGTHS = (0.02, 0.008, 0.004, 0.002, 0.0005)  # lambda, beside the mean loss
 ITERATIONS = 40  # of saga, from the solution of the stronger penalty
+GLM_SAGA = {"max_lr": 0.1, "nepochs": 100, "alpha": 0.99, "k": 20, "epsilon": 1e-3, "lookbehind": 3}
 Split = tuple[Tensor, Tensor]
+Path = Callable[[Tensor, Tensor], list[tuple[Tensor, Tensor]]]
 
 
-def sparse_heads(train: Split, validation: Split, test: Split) -> dict[str, list[float]]:
+def sparse_heads(
+    train: Split, validation: Split, test: Split, path: Path | None = None
+) -> dict[str, list[float]]:
     """Accuracy against weights per class of heads on frozen units, strongest penalty first.
 
     The path of a multinomial L1 regression. At each strength the weights it leaves are fitted again
@@ -33,6 +41,7 @@ def sparse_heads(train: Split, validation: Split, test: Split) -> dict[str, list
         train: units (n, m) and labels (n,).
         validation: the same; chooses.
         test: the same; read once for each strength.
+        path: who fits the heads; `l1_path` if None.
 
     Returns:
         "weights" per class with |w| >= 1e-3, and test "accuracy", a point for each strength.
@@ -40,7 +49,7 @@ def sparse_heads(train: Split, validation: Split, test: Split) -> dict[str, list
     scale = train[0].std(0).clamp(min=1e-6)
     train, validation, test = (((x / scale).cpu(), y.cpu()) for x, y in (train, validation, test))
     found: dict[str, list[float]] = {"weights": [], "accuracy": []}
-    for weight, bias in l1_path(*train):
+    for weight, bias in (path or l1_path)(*train):
         heads = [(weight, bias), refitted(weight, bias, *train)]
         chosen = max(heads, key=lambda head: _accuracy(head, validation))
         # in the units' own scale, as every other head's weights are
@@ -66,6 +75,31 @@ def l1_path(units: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
             model.fit(units.numpy(), labels.numpy())
         path.append((_tensor(model.coef_), _tensor(model.intercept_)))
     return path
+
+
+def glm_saga_path(units: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """The path of Wong, Santurkar and Madry, Leveraging Sparse Linear Layers for Debuggable Deep Networks.
+
+    Their solver at an elastic net that is nearly L1, as they use it, from the strength that leaves
+    nothing on.
+
+    Raises:
+        ImportError: glm_saga is not installed.
+    """
+    from glm_saga.elasticnet import IndexedTensorDataset, glm_saga
+
+    centre = units.mean(0)
+    data = IndexedTensorDataset(units - centre, labels)
+    loader = DataLoader(data, 256, shuffle=True, generator=torch.Generator().manual_seed(0))
+    linear = nn.Linear(units.shape[1], int(labels.max()) + 1)
+    nn.init.zeros_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    # it speaks of every strength, and of its own use of torch
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = glm_saga(linear, loader, **GLM_SAGA, n_ex=len(labels), do_zero=False)
+    heads = [(step["weight"], step["bias"]) for step in found["path"]]
+    return [(weight, bias - weight @ centre) for weight, bias in heads]
 
 
 def refitted(

@@ -5,7 +5,7 @@
 A 7 x 7 map holds one bright object and faint clutter; three classes weigh its positions differently.
 EM routing gathers the positions whose votes lie within one standard deviation of the class mean: with
 most votes near zero, these are the many that say nothing. Dynamic-K takes the k largest votes.
-Writes selection_map.json and draws em_against_dynamic_k.png from it.
+Writes selection_map.json and draws fig3 from it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from experiments.figures.em_against_dynamic_k import em_against_dynamic_k
+from experiments.paper.figures.fig3 import fig3
 from interpretable_sgd import DynamicLinear, EMRoutingLinear
 
 SIDE, K = 7, 5
@@ -92,7 +92,7 @@ def main(argv: Sequence[str]) -> int:
             f"{votes[near].clamp(min=0).sum() / positive:.0%} of the positive votes, "
             f"Dynamic-{K} takes {int(largest.sum())} with {votes[largest].sum() / positive:.0%}"
         )
-    print(em_against_dynamic_k(args.out))
+    print(*fig3((), args.out), sep="\n")
     return 0
 
 

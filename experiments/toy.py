@@ -5,7 +5,7 @@
 A picture is a sum of noisy templates of six things; a class is a pair of them ("a laptop is a
 keyboard and a screen"), every such thing belongs to two classes, and any other thing may be in the
 picture too. The hidden units are detectors of the templates and stay so: every weight of the head
-can be read. Writes toy.json and draws toy.png from it.
+can be read. Writes toy.json and draws fig2 from it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from experiments.figures.toy import toy as draw
+from experiments.paper.figures.fig2 import fig2
 from interpretable_sgd import InterpretableSGD, route
 
 CONCEPTS = ("keyboard", "screen", "remote control", "speaker", "table", "window")
@@ -173,7 +173,7 @@ def main(argv: Sequence[str]) -> int:
         )
         for klass, text in zip(CLASSES, runs[0]["formulas"], strict=True):
             print(f"  {klass:11} = {text}")
-    print(f"\n{stored}\n{draw(args.out)}")
+    print(f"\n{stored}", *fig2((), args.out), sep="\n")
     return 0
 
 

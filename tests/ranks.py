@@ -1,8 +1,6 @@
 """Processes that train together, on one machine."""
 
 import datetime
-import os
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +8,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+
+from experiments.train.leaving import leave
 
 
 def spawned(target: Callable[..., Any], folder: Path, *args: Any, ranks: int = 2) -> list[Any]:
@@ -32,10 +32,4 @@ def _process(
     )
     torch.save(target(rank, *args), f"{folder}/{rank}.pt")
     dist.destroy_process_group()
-    # FSDP2 and device meshes keep a group alive, so its threads are not joined here. One of them that
-    # is about to release the tensors of the last collective waits for the GIL, and where that becomes
-    # the finalizing interpreter's, the process aborts: "terminate called without an active exception"
-    # (pytorch issue 190489). All is saved, so no interpreter is finalized.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+    leave()

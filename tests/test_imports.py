@@ -47,6 +47,7 @@ OPTIONAL = {
     "sklearn": set(),
     "scipy": set(),
     "PEPit": set(),
+    "glm_saga": set(),
 }
 BESIDE = ("theory", "experiments", "tests")
 FORBIDDEN = {
@@ -60,6 +61,8 @@ FORBIDDEN = {
     "experiments.figures": {LIBRARY, "experiments.train", "experiments.training"},
     "experiments.tables": {LIBRARY, "experiments.train", "experiments.training"},
     "experiments.train": {"experiments.paper"},
+    "experiments.paper.figures": {LIBRARY, "experiments.train", "experiments.training"},
+    "experiments.paper.tables": {LIBRARY, "experiments.train", "experiments.training"},
 }
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from experiments.figures import style
+from experiments.figures.heat import heat
+from experiments.figures.waterfall import waterfall
 from experiments.results import Record, arrays
 
 TOP = 5
@@ -54,7 +56,7 @@ def _row(panels: Sequence[Axes], bars: Axes, optimizer: str, contents: Arrays, n
     panels[0].set_ylabel(optimizer, fontsize=11, color=style.COLOURS[optimizer], fontweight="bold")
     panels[0].set_title(f"says: class {c}", fontsize=9)
     for axes, m in zip(panels[1:], top, strict=False):
-        _map(axes, picture, contents["maps"][n, m])
+        heat(axes, picture, contents["maps"][n, m])
         axes.set_title(f"unit {m}", fontsize=9)
     for axes in panels:
         axes.set(xticks=[], yticks=[])
@@ -66,35 +68,7 @@ def _row(panels: Sequence[Axes], bars: Axes, optimizer: str, contents: Arrays, n
     rest = len(terms) - len(top)
     labels = [f"unit {m}" for m in top] + [f"{rest} others", "bias", "sum = logit"]
     values = [*terms[top], terms.sum() - terms[top].sum(), bias, terms.sum() + bias]
-    _waterfall(bars, labels, values, style.COLOURS[optimizer])
-
-
-def _map(axes: Axes, picture: np.ndarray, activation: np.ndarray) -> None:
-    """The grey image under one unit's map, scaled from its own least to its largest value."""
-    height, width = picture.shape[:2]
-    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
-    axes.imshow(picture.mean(2), cmap="gray", interpolation="nearest", vmin=-0.4, vmax=1.2)
-    axes.imshow(activation, cmap="inferno", alpha=0.6, extent=extent, interpolation="bilinear")
-
-
-def _waterfall(axes: Axes, labels: list[str], values: list[float], colour: str) -> None:
-    """Each part starts where the one above it ends; the last bar is the sum, from 0."""
-    starts = [0.0, *np.cumsum(values[:-1])[:-1], 0.0]
-    colours = [colour] * (len(values) - 3) + [style.PALE, style.PALE, style.INK]
-    rows = range(len(values))
-    axes.barh(rows, values, left=starts, color=colours, height=0.7)
-    axes.axvline(0, color=style.INK, linewidth=0.8)
-    reach = [0.0, *np.cumsum(values[:-1])]
-    span = max(reach) - min(reach) or 1.0
-    for row, value, start in zip(rows, values, starts, strict=True):
-        axes.text(
-            max(start, start + value) + 0.02 * span, row, f"{value:+.2f}", va="center", fontsize=8
-        )
-    axes.set_xlim(min(reach) - 0.05 * span, max(reach) + 0.18 * span)
-    axes.set_yticks(list(rows), labels, fontsize=8)
-    axes.invert_yaxis()
-    axes.tick_params(axis="x", labelsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
+    waterfall(bars, labels, values, style.COLOURS[optimizer])
 
 
 def _rgb(image: np.ndarray) -> np.ndarray:

@@ -18,8 +18,12 @@ class Stop:
 
 
 @contextmanager
-def deferred() -> Iterator[Stop]:
+def deferred(patient: bool = False) -> Iterator[Stop]:
     """Note the first signal; a second one acts as it did before. Outside the main thread nothing changes.
+
+    Args:
+        patient: note a second one too. A launcher passes on to its processes what the terminal has
+            sent them already, and kills what does not end.
 
     >>> with deferred() as stop:
     ...     signal.raise_signal(signal.SIGTERM)
@@ -38,7 +42,8 @@ def deferred() -> Iterator[Stop]:
 
     def note(number: int, frame: Any) -> None:
         stop.asked = True
-        put_back()
+        if not patient:
+            put_back()
 
     for number in SIGNALS:
         signal.signal(number, note)

@@ -9,6 +9,8 @@ import torch
 
 from experiments.train.schedules import Schedule
 
+PARALLEL = ("ddp", "fsdp")
+INDIFFERENT = ("checkpoint_every", "parallel")
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -18,7 +20,7 @@ class Plan:
 
     Args:
         epochs: passes over the training images.
-        batch: images in a step.
+        batch: images in a step, on all ranks together.
         schedule: of the learning rate, step by step.
         seed: of the order, the augmentation and every global generator.
         accumulate: equal parts that a step's batch is computed in; batch norm sees the parts.
@@ -27,6 +29,7 @@ class Plan:
         compiled: run the net through torch.compile.
         ema: decay in (0, 1) of an average of the weights that is evaluated in their place; None: none.
         checkpoint_every: steps between checkpoints.
+        parallel: how several ranks hold the net, "ddp" whole or "fsdp" in parts.
     """
 
     epochs: int
@@ -39,6 +42,7 @@ class Plan:
     compiled: bool = False
     ema: float | None = None
     checkpoint_every: int = 1000
+    parallel: str = "ddp"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "accumulate", "checkpoint_every"):
@@ -52,9 +56,13 @@ class Plan:
             raise ValueError(
                 f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}"
             )
+        if self.parallel not in PARALLEL:
+            raise ValueError(
+                f"parallel must be one of {', '.join(PARALLEL)}, got {self.parallel!r}"
+            )
         if self.ema is not None and not 0 < self.ema < 1:
             raise ValueError(f"ema must be None or in (0, 1), got {self.ema}")
 
     def config(self) -> dict[str, Any]:
-        """What of it decides the result; how often the run is saved does not."""
-        return {k: v for k, v in asdict(self).items() if k != "checkpoint_every"}
+        """What of it decides the result; how often it is saved and how ranks hold it does not."""
+        return {k: v for k, v in asdict(self).items() if k not in INDIFFERENT}

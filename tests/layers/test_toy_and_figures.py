@@ -32,7 +32,7 @@ def test_toy_writes_and_draws(tmp_path, monkeypatch, capsys):
     assert toy.main(["--out", str(tmp_path), "--seeds", "1"]) == 0
     stored = json.loads((tmp_path / "toy.json").read_text())
     assert [r["training"] for r in stored["records"]] == list(toy.TRAININGS)
-    assert (tmp_path / "toy.png").stat().st_size > 0
+    assert (tmp_path / "fig2.png").stat().st_size > 0
     assert "laptop      = " in capsys.readouterr().out
 
 
@@ -43,5 +43,5 @@ def test_dynamic_k_takes_the_largest_votes_and_em_the_common_ones(tmp_path, caps
         assert torch.equal(votes[largest].sort().values, votes.sort().values[-selection_map.K :])
         assert votes[near].mean() < votes[largest].min()
     assert selection_map.main(["--out", str(tmp_path)]) == 0
-    assert (tmp_path / "em_against_dynamic_k.png").stat().st_size > 0
+    assert (tmp_path / "fig3.png").stat().st_size > 0
     assert "Dynamic-5 takes 5 with 80%" in capsys.readouterr().out

@@ -73,3 +73,33 @@ def test_dense_and_routed_nets_start_from_the_same_weights():
         nets.append(build(name, 10, 32).state_dict())
     for other in nets[1:]:
         assert all(torch.equal(v, other[k]) for k, v in nets[0].items())
+
+
+def test_a_share_of_the_channels_and_blocks_keeps_the_names():
+    whole, part = build("resnet18", 10, 32), build("resnet18", 10, 32, share=0.25, blocks=1)
+    assert set(part.state_dict()) < set(whole.state_dict())
+    assert part.fc.in_features == 128 and part.conv1.out_channels == 16
+    assert [len(part.get_submodule(f"layer{i}")) for i in (1, 2, 3, 4)] == [1] * 4
+    assert part(torch.rand(2, 3, 32, 32)).shape == (2, 10)
+    assert build("resnet50", 10, 224, share=0.5).fc.in_features == 1024
+
+
+def test_a_whole_share_is_the_papers_net():
+    net, shapes = build("resnet18", 10, 32, share=1.0, blocks=2), {}
+    for name, tensor in build("resnet18", 10, 32).state_dict().items():
+        shapes[name] = tensor.shape
+    assert {name: tensor.shape for name, tensor in net.state_dict().items()} == shapes
+
+
+def test_routed_convolutions_keep_their_share_of_the_inputs():
+    net = build("resnet18_d32_32_5a", 10, 32, share=0.25, blocks=1)
+    inner = [m for m in net.modules() if isinstance(m, DynamicConv2d)]
+    assert [(m.in_channels, m.k) for m in inner] == [(32, 8), (64, 8)] and net.fc.k == 5
+
+
+@pytest.mark.parametrize("share", [0, -0.5, 1.5, 0.3])
+def test_other_shares(share):
+    with pytest.raises(
+        ValueError, match=rf"share must be a multiple of 1/64 in \(0, 1\], got {share}"
+    ):
+        build("resnet18", 10, 32, share=share, blocks=1)

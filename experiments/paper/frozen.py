@@ -1,0 +1,42 @@
+"""Sparse heads on the dense net's frozen units: what one does who has trained already."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+from torch import nn
+from torch.utils.data import Dataset
+
+from experiments.paper.judging import Read, read
+from experiments.paper.watching import spread
+from experiments.posthoc import glm_saga_path, sparse_heads
+
+MISSING = "glm_saga is not installed, so its heads are left out: pip install -e '.[peers]'"
+
+
+def frozen_heads(
+    model: nn.Module, plain: Dataset[Any], images: int, workers: int, validation: Read, test: Read
+) -> dict[str, Any]:
+    """Accuracy against weights per class along the path of scikit-learn's saga, and of glm_saga's.
+
+    Args:
+        model: the dense net.
+        plain: training images without augmentation.
+        images: how many of them, evenly spaced, heads are fitted on.
+        workers: processes that read them.
+        validation: chooses between each head and its refit.
+        test: read once for each strength.
+
+    Returns:
+        "sparse_heads", and "glm_saga_heads", None where that is not installed.
+    """
+    read_there = read(model, spread(plain, images), workers)
+    fit, choose, judge = ((r.units, r.labels) for r in (read_there, validation, test))
+    theirs = sparse_heads(fit, choose, judge, glm_saga_path) if installed() else None
+    return {"sparse_heads": sparse_heads(fit, choose, judge), "glm_saga_heads": theirs}
+
+
+def installed() -> bool:
+    """Whether glm_saga, and what it forgets to ask for, are there."""
+    return all(importlib.util.find_spec(name) for name in ("glm_saga", "tqdm"))

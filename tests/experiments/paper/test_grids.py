@@ -1,0 +1,59 @@
+"""Grids are literal; what they promise of the paper's tables is here once more."""
+
+import pytest
+
+from experiments.paper import grids, published
+from experiments.paper.recipes import SCALES
+
+
+def test_table1_has_the_papers_nets_in_its_order_and_ours_after_them():
+    nets = [network for network, _ in grids.TABLE1]
+    assert nets[:10] == [
+        "resnet18",
+        *(f"resnet18_d{k}a" for k in (1, 5, 10, 25, 50, 100)),
+        "resnet18_l1",
+        "resnet50",
+        "resnet50_d25a",
+    ]
+    assert grids.TABLE1[10:] == [("resnet18_isgd", m) for m in ("isgd", "faithful", "unbiased")]
+
+
+def test_every_published_net_of_table_1_is_trained():
+    for table in (published.TOP1, published.TOP5):
+        for numbers in table.values():
+            assert set(numbers) - {grids.INNER[0]} <= {network for network, _ in grids.TABLE1}
+
+
+def test_a_grid_is_every_row_on_every_data_set_with_every_seed():
+    rows = [grids.DENSE, grids.OURS]
+    runs = grids.grid(rows, ["a", "b"], "tiny", seeds=[3, 4, 5])
+    assert len(set(runs)) == 12
+    assert {run.seed for run in grids.grid(rows, ["a"], "small")} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_frontier_sees_every_size_and_shares_the_ablations_default(scale):
+    frontier = grids.frontier(scale)
+    sizes = [f"size={size}" for size in (24, 64, 128)]
+    assert all(any(size in run.data for run in frontier) for size in sizes)
+    assert len({run.seed for run in frontier}) >= 2
+    assert set(frontier) & set(grids.ablation(scale))
+
+
+@pytest.mark.parametrize("scale", ["small", "paper"])
+def test_the_ablation_sees_every_size_at_larger_scales(scale):
+    assert len({run.data for run in grids.ablation(scale)}) == 3
+
+
+def test_an_ablation_changes_one_thing_at_a_time():
+    default, *changes = grids.ABLATION
+    assert default == grids.OURS
+    assert all(len(method.split()) == 2 for _, method in changes)
+    words = ("lipschitz", "sparsity", "block_size", "floor", "shrink", "mask", "layers", "momentum")
+    assert {method.split()[1].partition("=")[0] for _, method in changes} >= {*words, "batch"}
+
+
+@pytest.mark.parametrize("make", [lambda s: grids.grid([], [], s), grids.frontier, grids.ablation])
+def test_refusals(make):
+    with pytest.raises(ValueError, match=r"scale must be one of tiny.*, got 'huge'"):
+        make("huge")
