@@ -2,7 +2,8 @@
 
 import pytest
 
-from experiments.paper.figures.frontier import FAMILIES, frontier, heads, paper, points
+from experiments.paper.figures.families import FAMILIES, heads, paper, points
+from experiments.paper.figures.frontier import frontier
 from experiments.paper.figures.rows import MissingRuns
 from tests.experiments.paper.figures.made import run, written
 
