@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,15 +59,17 @@ def sparse_heads(
     return found
 
 
-def l1_path(units: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Weight (c, m) and bias (c,) of the regression at each of `STRENGTHS`."""
+def l1_path(
+    units: Tensor, labels: Tensor, strengths: Sequence[float] = STRENGTHS
+) -> list[tuple[Tensor, Tensor]]:
+    """Weight (c, m) and bias (c,) of the regression at each strength, strongest first."""
     # scikit-learn says L1 in another way since 1.8
     l1 = {"penalty": "l1"} if LogisticRegression().penalty == "l2" else {"l1_ratio": 1}
     model = LogisticRegression(
         **l1, solver="saga", warm_start=True, max_iter=ITERATIONS, tol=1e-3, random_state=0
     )
     path = []
-    for strength in STRENGTHS:
+    for strength in strengths:
         model.C = 1 / (strength * len(labels))
         with warnings.catch_warnings():
             # a point short of its optimum is one more sparse head, judged as the others are

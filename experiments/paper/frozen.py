@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -10,8 +11,9 @@ from torch.utils.data import Dataset
 
 from experiments.paper.judging import Read, read
 from experiments.paper.watching import spread
-from experiments.posthoc import glm_saga_path, sparse_heads
+from experiments.posthoc import glm_saga_path, l1_path, sparse_heads
 
+STRENGTHS = (0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.002, 0.0005)  # lambda of each head, literally
 MISSING = "glm_saga is not installed, so its heads are left out: pip install -e '.[peers]'"
 
 
@@ -34,7 +36,8 @@ def frozen_heads(
     read_there = read(model, spread(plain, images), workers)
     fit, choose, judge = ((r.units, r.labels) for r in (read_there, validation, test))
     theirs = sparse_heads(fit, choose, judge, glm_saga_path) if installed() else None
-    return {"sparse_heads": sparse_heads(fit, choose, judge), "glm_saga_heads": theirs}
+    ours = sparse_heads(fit, choose, judge, partial(l1_path, strengths=STRENGTHS))
+    return {"sparse_heads": ours, "glm_saga_heads": theirs}
 
 
 def installed() -> bool:

@@ -15,6 +15,7 @@ from torch import nn
 from experiments import results
 from experiments.data.images import Images
 from experiments.paper import networks, store
+from experiments.paper.frozen import STRENGTHS
 from experiments.paper.methods import Method, method
 from experiments.paper.place import Place, required
 from experiments.paper.planned import Planned
@@ -96,6 +97,7 @@ class Run:
             "images": self.images.identity,
             "classes": self.images.classes,
             "size": self.images.size,
+            "sparse_heads": list(STRENGTHS) if self._frozen else [],
             "concepts": "of the images" if self.place.concepts is None else "broden",
             "device": torch.device(self.place.device).type,
             "versions": results.versions(),
@@ -146,6 +148,10 @@ class Run:
         weights = training.trained.state_dict()
         return store.save(self.place.out, self.config, record, arrays, weights)
 
+    @property
+    def _frozen(self) -> bool:
+        return (self.planned.network, self.planned.method) == FROZEN
+
     def _watch(self) -> Watch:
         images, chosen, place = self.images, self.recipe, self.place
         return Watch(
@@ -165,7 +171,7 @@ class Run:
             images,
             place.labeller(images, self.planned.scale, "test", chosen.dissected),
             None if drawn is None else drawn.composition,
-            chosen.frozen if (self.planned.network, self.planned.method) == FROZEN else 0,
+            chosen.frozen if self._frozen else 0,
             place.workers,
         )
 

@@ -11,6 +11,7 @@ from experiments.paper.tables.sheet import NONE, Sheet, spread
 
 COLUMNS = (
     "change",
+    "seeds",
     "validation\ntop-1, %",
     "minus default,\nsame seeds",
     "weights\n/class",
@@ -28,7 +29,7 @@ def ablation(runs: Sequence[Stored], planned: Sequence[Planned]) -> list[Sheet]:
     return [
         Sheet(
             name=f"ablation-{number}",
-            title=f"Ablation, {data}, scale {planned[0].scale}: mean ± sd (seeds)",
+            title=f"Ablation, {data}, scale {planned[0].scale}: mean ± sd",
             columns=COLUMNS,
             rows=_rows(runs, planned, data),
             notes=("test accuracy: of the default, and of the best by validation accuracy",),
@@ -46,6 +47,7 @@ def _rows(runs: Sequence[Stored], planned: Sequence[Planned], data: str) -> list
     return [
         (
             "default" if row == default else row[1].partition(" ")[2],
+            str(len(some)),
             spread([run["validation_top1"] for run in some], factor=100),
             spread(_differences(some, found[default]), factor=100) if row != default else NONE,
             spread([run["weights_per_class"] for run in some]),

@@ -10,7 +10,7 @@ from experiments.paper.store import Stored
 from experiments.paper.tables.rows import Point, of, path, pruned, title
 from experiments.paper.tables.sheet import Sheet, spread
 
-COLUMNS = ("method", "weights\n/class", "test\ntop-1, %")
+COLUMNS = ("method", "seeds", "weights\n/class", "test\ntop-1, %")
 PRUNED = (2, 3, 5, 10, 25)
 PATHS = {"saga": "sparse_heads", "glm_saga": "glm_saga_heads"}
 DENSE = ("resnet18", "sgd")
@@ -24,11 +24,12 @@ def frontier(runs: Sequence[Stored], planned: Sequence[Planned]) -> list[Sheet]:
     return [
         Sheet(
             name=f"frontier-{number}",
-            title=f"Frontier, {data}, scale {planned[0].scale}: mean ± sd (seeds)",
+            title=f"Frontier, {data}, scale {planned[0].scale}: mean ± sd",
             columns=COLUMNS,
             rows=[
                 (
                     name,
+                    str(len(points)),
                     spread([point.weights for point in points]),
                     spread([point.accuracy for point in points], factor=100),
                 )
@@ -55,4 +56,4 @@ def _points(
     for solver, key in PATHS.items():
         paths = [path(run, key) for run in dense]
         for number, heads in enumerate(zip(*paths, strict=False), start=1):
-            yield f"{name}, post-hoc, {solver}, {number}", list(heads)
+            yield f"{name}, {solver}, {number}", list(heads)

@@ -64,8 +64,8 @@ def nearest(points: Sequence[Point], count: float = 5) -> Point | None:
 
 CUT: dict[str, Callable[[Stored], Point | None]] = {
     "pruned to 5": pruned,
-    "post-hoc, saga, nearest 5": lambda run: nearest(path(run, "sparse_heads")),
-    "post-hoc, glm_saga, nearest 5": lambda run: nearest(path(run, "glm_saga_heads")),
+    "saga, nearest 5": lambda run: nearest(path(run, "sparse_heads")),
+    "glm_saga, nearest 5": lambda run: nearest(path(run, "glm_saga_heads")),
 }
 
 

@@ -60,14 +60,14 @@ class Sheet:
 
 
 def spread(values: Sequence[float | None], digits: int = 1, factor: float = 1.0) -> str:
-    """Mean ± standard deviation over seeds (how many); those that are None were not measured.
+    """Mean ± standard deviation over seeds; those that are None were not measured.
 
     >>> spread([0.5, 0.7], factor=100), spread([3.0]), spread([])
-    ('60.0 ± 14.1 (2)', '3.0 (1)', '—')
+    ('60.0 ± 14.1', '3.0', '—')
     """
     known = [factor * value for value in values if value is not None]
     if not known:
         return NONE
     mean = f"{statistics.mean(known):.{digits}f}"
     error = f" ± {statistics.stdev(known):.{digits}f}" if len(known) > 1 else ""
-    return f"{mean}{error} ({len(known)})"
+    return f"{mean}{error}"

@@ -12,6 +12,7 @@ from experiments.paper.tables.sheet import NONE, Sheet, spread
 
 COLUMNS = (
     "net",
+    "seeds",
     "paper\ntop-1",
     "ours\ntop-1",
     "paper\ntop-5",
@@ -40,13 +41,13 @@ def table1(runs: Sequence[Stored], planned: Sequence[Planned]) -> list[Sheet]:
     return [
         Sheet(
             name=f"table1-{data}",
-            title=f"Table 1, {data}, scale {scale}: test accuracy in %, mean ± sd (seeds)",
+            title=f"Table 1, {data}, scale {scale}: test accuracy in %, mean ± sd",
             columns=COLUMNS,
             rows=_rows(runs, planned, data),
             notes=(
                 *stand_in,
                 "residual at 5: share of a score outside its 5 largest terms; F1: class -> concept",
-                "nearest 5: of the path, the head whose weights per class are nearest 5",
+                "saga, glm_saga: heads fitted afterwards; of the path, the one with nearest 5 weights a class",
             ),
         )
         for data in dict.fromkeys(p.data for p in planned)
@@ -69,6 +70,7 @@ def _row(found: Sequence[Stored], network: str, method: str, data: str) -> tuple
     ]
     return (
         title(network, method),
+        str(len(found)),
         published[0],
         spread([run["top1"] for run in found], factor=100),
         published[1],
@@ -86,7 +88,8 @@ def _cut(found: Sequence[Stored], name: str) -> tuple[str, ...]:
     points = [point for point in map(CUT[name], found) if point is not None]
     cells = {
         0: f"{NAMES[DENSE[0]]}, {name}",
-        2: spread([point.accuracy for point in points], factor=100),
-        5: spread([point.weights for point in points]),
+        1: str(len(points)),
+        3: spread([point.accuracy for point in points], factor=100),
+        6: spread([point.weights for point in points]),
     }
     return tuple(cells.get(place, NONE) for place in range(len(COLUMNS)))

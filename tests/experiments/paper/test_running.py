@@ -36,7 +36,7 @@ def test_run_then_draw_then_list(out, capsys):
     first = capsys.readouterr().out
     assert len(re.findall(": trained", first)) == 2 and "Res18-ISGD" in first
     csv = (out / "tables" / "frontier-1.csv").read_text()
-    assert csv.startswith("method,") and "(1)" in csv
+    assert csv.startswith("method,seeds,") and "Res18-ISGD,1," in csv
 
     assert running.main(["small", "--out", str(out)]) == 0
     assert len(re.findall("stored before", capsys.readouterr().out)) == 2

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from experiments.paper import store
+from experiments.paper.frozen import STRENGTHS
 from experiments.paper.grids import CONCEPTS
 from experiments.paper.judging import read
 from experiments.paper.place import Place
@@ -78,7 +79,7 @@ def test_routed_convolutions_are_stored_with_labels_of_both_sides(quick):
 
 def test_sparse_heads_are_fitted_on_the_dense_nets_units(quick):
     found = quick("resnet18", "sgd").train()["sparse_heads"]
-    assert len(found["weights"]) == len(found["accuracy"]) == 5
+    assert len(found["weights"]) == len(found["accuracy"]) == len(STRENGTHS)
 
 
 def test_a_run_that_was_cut_goes_on_and_is_the_uninterrupted_one(quick, tmp_path):

@@ -11,12 +11,12 @@ from experiments.paper.tables.sheet import NONE, Sheet, spread
 def test_mean_spread_and_count():
     values = [0.531, 0.545, 0.52]
     mean, sd = 100 * statistics.mean(values), 100 * statistics.stdev(values)
-    assert spread(values, factor=100) == f"{mean:.1f} ± {sd:.1f} (3)" == "53.2 ± 1.3 (3)"
-    assert spread([7.0]) == "7.0 (1)"
+    assert spread(values, factor=100) == f"{mean:.1f} ± {sd:.1f}" == "53.2 ± 1.3"
+    assert spread([7.0]) == "7.0"
 
 
 def test_what_was_not_measured_is_not_counted():
-    assert spread([None, 2.0, 4.0], digits=0) == "3 ± 1 (2)"
+    assert spread([None, 2.0, 4.0], digits=0) == "3 ± 1"
     assert spread([]) == spread([None]) == NONE == "—"
 
 
