@@ -14,6 +14,7 @@ from sphinx.transforms import SphinxTransform
 ROOT = Path(__file__).parents[2]
 LIBRARY = "interpretable_sgd"
 PAGES = {"README.md": "index", "CONTRIBUTING.md": "contributing", "CHANGELOG.md": "changelog"}
+LANGUAGES = {".py": "python", ".sbatch": "bash"}
 SOURCES = "sources"  # the files that a page links to, in its metadata
 
 
@@ -65,7 +66,8 @@ def source_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     files = {file for data in app.env.metadata.values() for file in data.get(SOURCES, [])}
     for file in sorted(files):
         code = (ROOT / file).read_text()
-        listing = app.builder.highlighter.highlight_block(code, "python", lineanchors="line")
+        language = LANGUAGES.get(Path(file).suffix, "text")
+        listing = app.builder.highlighter.highlight_block(code, language, lineanchors="line")
         title = html.escape(file)
         body = f"<h1><code>{title}</code></h1>\n{listing}"
         yield page_of(Path(file)), {"title": title, "body": body}, "page.html"

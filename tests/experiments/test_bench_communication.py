@@ -1,6 +1,9 @@
 """Computed bytes against those that two ranks really reduce."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +111,11 @@ def test_bad_arguments(name: str, capsys: Any) -> None:
     with pytest.raises(SystemExit):
         communication.main([f"--{name}", "0"])
     assert f"--{name} must be at least 1, got 0" in capsys.readouterr().err
+
+
+def test_under_torchrun_a_command_says_all_before_it_leaves() -> None:
+    """It ends without finalizing its interpreter there."""
+    command = [sys.executable, "-m", "experiments", "bench", "communication"]
+    environment = os.environ | {"RANK": "0"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.rstrip().endswith("572.20 |")
