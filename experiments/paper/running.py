@@ -104,7 +104,7 @@ def _run(
         for entry in entries
     ]
     if any((run.network, run.method) == FROZEN for run in planned) and not installed():
-        console.print(MISSING, style="dim", soft_wrap=True)
+        console.print(MISSING, style="dim", markup=False, soft_wrap=True)
     for label, text in screen.failures:
         console.print(f"{label} failed: {text}", style="red", markup=False, soft_wrap=True)
     return 1 if screen.failures or not all(whole) else 0
