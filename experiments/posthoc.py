@@ -45,7 +45,13 @@ def sparse_heads(
 
     Returns:
         "weights" per class with |w| >= 1e-3, and test "accuracy", a point for each strength.
+
+    Raises:
+        ValueError: no image to train on of a class that test images have.
     """
+    missing = set(test[1].tolist()) - set(train[1].tolist())
+    if missing:
+        raise ValueError(f"train must show every class of test, got none of {sorted(missing)}")
     scale = train[0].std(0).clamp(min=1e-6)
     train, validation, test = (((x / scale).cpu(), y.cpu()) for x, y in (train, validation, test))
     found: dict[str, list[float]] = {"weights": [], "accuracy": []}

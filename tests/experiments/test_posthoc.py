@@ -44,3 +44,10 @@ def test_validation_images_choose_between_the_two(monkeypatch):
     monkeypatch.setattr("experiments.posthoc.refitted", lambda weight, bias, *data: (-weight, bias))
     found = sparse_heads(split(600, 0), split(200, 1), split(200, 2))
     assert found["accuracy"][-1] == pytest.approx(1)
+
+
+def test_a_class_that_no_training_image_shows_is_an_error():
+    units, labels = split(300, 0)
+    some = labels != 1
+    with pytest.raises(ValueError, match=r"train must show every class of test, got none of \[1\]"):
+        sparse_heads((units[some], labels[some]), split(200, 1), split(200, 2))

@@ -1,7 +1,8 @@
 """What is looked at after an epoch."""
 
+import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from experiments.concepts import GeneratedConcepts
@@ -44,7 +45,9 @@ def test_without_concepts_no_unit_is_labelled():
     assert "mean_iou" not in Watch(data, data, 10, None, epochs=1)(Net(), 1)
 
 
-def test_images_are_spread_over_the_set():
-    data = TensorDataset(torch.arange(20.0), torch.arange(20))
-    assert [int(label) for _, label in spread(data, 5)] == [0, 4, 8, 12, 16]
-    assert len(spread(data, 99)) == 20
+@pytest.mark.parametrize("labels", [torch.arange(800) % 8, torch.arange(800) // 100])
+def test_images_are_spread_over_periodic_and_sorted_labels(labels: Tensor) -> None:
+    counts = torch.tensor(list(spread(labels, 400))).bincount()
+    # hypergeometric: mean 50, standard deviation 4.7; five of them
+    assert len(counts) == 8 and counts.min() >= 27 and counts.max() <= 73
+    assert list(spread(labels, 1000)) == labels.tolist()
