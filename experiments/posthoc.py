@@ -45,7 +45,13 @@ def sparse_heads(
 
     Returns:
         "weights" per class with |w| >= 1e-3, and test "accuracy", a point for each strength.
+
+    Raises:
+        ValueError: a class of the test images is not among the training images.
     """
+    missing = set(test[1].tolist()) - set(train[1].tolist())
+    if missing:
+        raise ValueError(f"train must show every class, got none of {sorted(missing)[:5]}")
     scale = train[0].std(0).clamp(min=1e-6)
     train, validation, test = (((x / scale).cpu(), y.cpu()) for x, y in (train, validation, test))
     found: dict[str, list[float]] = {"weights": [], "accuracy": []}

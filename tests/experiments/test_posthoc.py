@@ -44,3 +44,9 @@ def test_validation_images_choose_between_the_two(monkeypatch):
     monkeypatch.setattr("experiments.posthoc.refitted", lambda weight, bias, *data: (-weight, bias))
     found = sparse_heads(split(600, 0), split(200, 1), split(200, 2))
     assert found["accuracy"][-1] == pytest.approx(1)
+
+
+def test_training_images_must_show_every_class():
+    units, labels = split(60, 0)
+    with pytest.raises(ValueError, match=r"train must show every class, got none of \[2\]"):
+        sparse_heads((units, labels % 2), split(60, 1), split(60, 2))

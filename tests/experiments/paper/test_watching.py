@@ -44,7 +44,12 @@ def test_without_concepts_no_unit_is_labelled():
     assert "mean_iou" not in Watch(data, data, 10, None, epochs=1)(Net(), 1)
 
 
-def test_images_are_spread_over_the_set():
-    data = TensorDataset(torch.arange(20.0), torch.arange(20))
-    assert [int(label) for _, label in spread(data, 5)] == [0, 4, 8, 12, 16]
-    assert len(spread(data, 99)) == 20
+def test_some_images_show_all_classes_whatever_their_order():
+    """100 of 800: of eight classes that take turns 12.5 each on average; never fewer than 5 here."""
+    turns = TensorDataset(torch.zeros(800), torch.arange(800) % 8)
+    sorted_ = TensorDataset(torch.zeros(800), torch.arange(800) // 100)
+    for data in (turns, sorted_):
+        counts = torch.bincount(torch.tensor([int(y) for _, y in spread(data, 100)]), minlength=8)
+        assert counts.sum() == 100 and counts.min() >= 5
+    assert spread(turns, 100).indices == spread(turns, 100).indices
+    assert len(spread(turns, 9999)) == 800
