@@ -47,11 +47,11 @@ def sparse_heads(
         "weights" per class with |w| >= 1e-3, and test "accuracy", a point for each strength.
 
     Raises:
-        ValueError: no image to train on of a class that test images have.
+        ValueError: a class of the test images is not among the training images.
     """
     missing = set(test[1].tolist()) - set(train[1].tolist())
     if missing:
-        raise ValueError(f"train must show every class of test, got none of {sorted(missing)}")
+        raise ValueError(f"train must show every class, got none of {sorted(missing)[:5]}")
     scale = train[0].std(0).clamp(min=1e-6)
     train, validation, test = (((x / scale).cpu(), y.cpu()) for x, y in (train, validation, test))
     found: dict[str, list[float]] = {"weights": [], "accuracy": []}

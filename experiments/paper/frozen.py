@@ -25,7 +25,7 @@ def frozen_heads(
     Args:
         model: the dense net.
         plain: training images without augmentation.
-        images: how many of them, evenly spaced, heads are fitted on.
+        images: how many of them heads are fitted on.
         workers: processes that read them.
         validation: chooses between each head and its refit.
         test: read once for each strength.

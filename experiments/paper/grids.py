@@ -91,9 +91,9 @@ ABLATION: list[Row] = [
 SIZES = (24, 64, 128)
 SCENES = {
     "tiny": (
-        "scenes:size=24,classes=8,concepts=8,train=800",
-        "scenes:size=64,classes=8,concepts=8,train=320",
-        "scenes:size=128,classes=8,concepts=8,train=480",
+        "scenes:size=24,classes=8,concepts=8,train=560",
+        "scenes:size=64,classes=8,concepts=8,train=240",
+        "scenes:size=128,classes=8,concepts=8,train=400",
     ),
     "small": tuple(f"scenes:size={size},classes=24,concepts=16" for size in SIZES),
     "paper": tuple(f"scenes:size={size},classes=100,concepts=48" for size in SIZES),

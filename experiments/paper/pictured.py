@@ -13,7 +13,7 @@ from experiments.paper.networks import UNITS
 from experiments.paper.watching import spread
 from interpretable_sgd import DynamicConv2d, analysis
 
-SHOWN = 8  # test images, evenly spaced
+SHOWN = 8  # test images
 Arrays = dict[str, np.ndarray]
 
 

@@ -15,6 +15,7 @@ from experiments.paper.judging import read
 from experiments.paper.place import Place
 from experiments.paper.planned import Planned
 from experiments.paper.runs import Run
+from experiments.paper.watching import spread
 from interpretable_sgd.analysis.concepts import Broden
 
 KEYS = {
@@ -62,7 +63,7 @@ def test_what_is_stored_is_the_net(quick):
     found, arrays = read(model, run.images.test), done.arrays
     assert found.top1 == done["top1"] and found.top(5) == done["top5"]
     assert np.array_equal(arrays["weight"], model.fc.weight.detach().numpy())
-    some = [i * 24 // 8 for i in range(8)]
+    some = spread(range(24), 8).indices
     assert np.allclose(arrays["logits"], found.logits[some], atol=1e-5)
     assert arrays["labels"].tolist() == found.labels[some].tolist()
     assert np.allclose(arrays["maps"].mean((2, 3)), arrays["units"], atol=1e-5)

@@ -1,8 +1,7 @@
 """What is looked at after an epoch."""
 
-import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import TensorDataset
 
 from experiments.concepts import GeneratedConcepts
@@ -45,9 +44,12 @@ def test_without_concepts_no_unit_is_labelled():
     assert "mean_iou" not in Watch(data, data, 10, None, epochs=1)(Net(), 1)
 
 
-@pytest.mark.parametrize("labels", [torch.arange(800) % 8, torch.arange(800) // 100])
-def test_images_are_spread_over_periodic_and_sorted_labels(labels: Tensor) -> None:
-    counts = torch.tensor(list(spread(labels, 400))).bincount()
-    # hypergeometric: mean 50, standard deviation 4.7; five of them
-    assert len(counts) == 8 and counts.min() >= 27 and counts.max() <= 73
-    assert list(spread(labels, 1000)) == labels.tolist()
+def test_some_images_show_all_classes_whatever_their_order():
+    """100 of 800: of eight classes that take turns 12.5 each on average; never fewer than 5 here."""
+    turns = TensorDataset(torch.zeros(800), torch.arange(800) % 8)
+    sorted_ = TensorDataset(torch.zeros(800), torch.arange(800) // 100)
+    for data in (turns, sorted_):
+        counts = torch.bincount(torch.tensor([int(y) for _, y in spread(data, 100)]), minlength=8)
+        assert counts.sum() == 100 and counts.min() >= 5
+    assert spread(turns, 100).indices == spread(turns, 100).indices
+    assert len(spread(turns, 9999)) == 800
