@@ -9,6 +9,8 @@ import math
 import torch
 from torch import Tensor
 
+STEEP, STEEPEST = 1e2, 1e10  # exponents beyond which powers need float64, and are top-K's
+
 
 def waterfill(constants: Tensor, block_size: float, sparsity: float) -> Tensor:
     """Select `block_size` coordinates of every block on average, large constants first.
@@ -20,7 +22,8 @@ def waterfill(constants: Tensor, block_size: float, sparsity: float) -> Tensor:
     Args:
         constants: G >= 0, shape (..., M).
         block_size: K > 0, may be fractional.
-        sparsity: s <= 1; s = 0 is proportional to G while unsaturated, s -> -inf uniform.
+        sparsity: s <= 1; s = 0 is proportional to G while unsaturated, s -> -inf uniform. Within
+            1e-10 of 1 it is 1: no constants that differ by more than 1e-8 share anything there.
 
     Returns:
         pi in [0, 1], shape (..., M); 0 exactly where G is 0.
@@ -29,10 +32,10 @@ def waterfill(constants: Tensor, block_size: float, sparsity: float) -> Tensor:
     tensor([1.0000, 0.3333, 0.3333, 0.3333, 0.0000])
     """
     positive = constants > 0
-    if sparsity == 1:
+    gamma = 1 / (1 - sparsity) if sparsity < 1 else math.inf
+    if gamma > STEEPEST:
         return _top(constants, block_size) * positive
-    gamma = 1 / (1 - sparsity)
-    logs = constants.log()
+    logs = (constants.double() if gamma > STEEP else constants).log()
     # No more than K are saturated, so no more need be ranked.
     ranked, places = logs.topk(min(logs.shape[-1], math.ceil(block_size) + 1), dim=-1)
     saturated = _count_saturated(ranked, logs.scatter(-1, places, -torch.inf), block_size, gamma)
@@ -43,7 +46,8 @@ def waterfill(constants: Tensor, block_size: float, sparsity: float) -> Tensor:
     total = powers.sum(-1, keepdim=True)
     shares = (block_size - saturated.to(powers)) * powers / torch.where(total > 0, total, 1)
     enough = positive.sum(-1, keepdim=True) <= block_size
-    return torch.where(enough | (logs > level), positive.to(shares), shares.clamp(max=1))
+    filled = torch.where(enough | (logs > level), positive.to(shares), shares.clamp(max=1))
+    return filled.to(constants.dtype)
 
 
 def _count_saturated(ranked: Tensor, rest: Tensor, block_size: float, gamma: float) -> Tensor:
@@ -57,7 +61,7 @@ def _count_saturated(ranked: Tensor, rest: Tensor, block_size: float, gamma: flo
     places = torch.arange(ranked.shape[-1], device=ranked.device, dtype=ranked.dtype)
     remaining = (block_size - places).clamp(min=0).log()
     # A difference of 1e-12 decides nothing: both sides of the test give the same probabilities.
-    overfull = remaining + powers - tails > 1e-12
+    overfull = remaining + (powers - tails) > 1e-12
     return overfull.cumprod(-1).sum(-1, keepdim=True)
 
 

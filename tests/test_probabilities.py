@@ -90,6 +90,15 @@ def test_3_s_near_1_is_continuous_with_s_1():
 # Values.
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("distance", [1e-16, 1e-11, 1e-9, 1e-7, 1e-5, 1e-3])
+def test_3_ties_are_shared_however_near_s_is_to_1(distance: float, dtype: torch.dtype) -> None:
+    """Powers of 1e16 are too coarse to count three ties for two places among."""
+    constants = torch.tensor([1e-3, 1e-3, 1e-3, 2.0, 6.0], dtype=dtype)
+    pi = waterfill(constants, 4, 1 - distance)
+    torch.testing.assert_close(pi, torch.tensor([2 / 3, 2 / 3, 2 / 3, 1, 1], dtype=dtype))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("sparsity", SPARSITIES)
 def test_1_a_block_sums_to_k_or_to_its_positive_constants(kind, sparsity):
