@@ -6,6 +6,7 @@ Index legend: `n` image, `m` unit, `c` class.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,6 @@ Split = tuple[Tensor, Tensor]
 def sparse_heads(train: Split, validation: Split, test: Split) -> dict[str, list[float]]:
     """Accuracy against weights per class of heads on frozen units, strongest penalty first.
 
-    The path of a multinomial L1 regression. At each strength the weights it leaves are fitted again
-    without the penalty, which undoes its shrinking, and validation images choose between the two.
-
     Args:
         train: units (n, m) and labels (n,).
         validation: the same; chooses.
@@ -37,28 +35,47 @@ def sparse_heads(train: Split, validation: Split, test: Split) -> dict[str, list
     Returns:
         "weights" per class with |w| >= 1e-3, and test "accuracy", a point for each strength.
     """
-    scale = train[0].std(0).clamp(min=1e-6)
-    train, validation, test = (((x / scale).cpu(), y.cpu()) for x, y in (train, validation, test))
     found: dict[str, list[float]] = {"weights": [], "accuracy": []}
-    for weight, bias in l1_path(*train):
-        heads = [(weight, bias), refitted(weight, bias, *train)]
-        chosen = max(heads, key=lambda head: _accuracy(head, validation))
-        # in the units' own scale, as every other head's weights are
-        counts = analysis.weights_per_class(chosen[0] / scale.cpu())
-        found["weights"].append(counts.double().mean().item())
-        found["accuracy"].append(_accuracy(chosen, test))
+    for head in heads_on_path(train, validation):
+        found["weights"].append(analysis.weights_per_class(head[0]).double().mean().item())
+        found["accuracy"].append(_accuracy(head, (test[0].cpu(), test[1].cpu())))
     return found
 
 
-def l1_path(units: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Weight (c, m) and bias (c,) of the regression at each of `STRENGTHS`."""
+def heads_on_path(
+    train: Split, validation: Split, strengths: Sequence[float] = STRENGTHS
+) -> list[tuple[Tensor, Tensor]]:
+    """Weight (c, m) and bias (c,) for each strength, in the units' own scale.
+
+    The path of a multinomial L1 regression. At each strength the weights it leaves are fitted again
+    without the penalty, which undoes its shrinking, and validation images choose between the two.
+
+    Args:
+        train: units (n, m) and labels (n,).
+        validation: the same; chooses.
+        strengths: of the penalty, falling.
+    """
+    scale = train[0].std(0).clamp(min=1e-6)
+    train, validation = (((x / scale).cpu(), y.cpu()) for x, y in (train, validation))
+    chosen = []
+    for weight, bias in l1_path(*train, strengths):
+        heads = [(weight, bias), refitted(weight, bias, *train)]
+        weight, bias = max(heads, key=lambda head: _accuracy(head, validation))
+        chosen.append((weight / scale.cpu(), bias))
+    return chosen
+
+
+def l1_path(
+    units: Tensor, labels: Tensor, strengths: Sequence[float] = STRENGTHS
+) -> list[tuple[Tensor, Tensor]]:
+    """Weight (c, m) and bias (c,) of the regression at each strength, each from the one before."""
     # scikit-learn says L1 in another way since 1.8
     l1 = {"penalty": "l1"} if LogisticRegression().penalty == "l2" else {"l1_ratio": 1}
     model = LogisticRegression(
         **l1, solver="saga", warm_start=True, max_iter=ITERATIONS, tol=1e-3, random_state=0
     )
     path = []
-    for strength in STRENGTHS:
+    for strength in strengths:
         model.C = 1 / (strength * len(labels))
         with warnings.catch_warnings():
             # a point short of its optimum is one more sparse head, judged as the others are
