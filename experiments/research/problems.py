@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from experiments.data.scenes import Scenes
-from experiments.models import small_resnet
+from experiments.models import Classifier, small_resnet
 from experiments.problems import Problem
 from experiments.research.nets import widened
 
@@ -40,3 +41,24 @@ SIZES = {
         lr=0.2,
     ),
 }
+
+
+def resolved(
+    classes: int = 24,
+    concepts: int = 16,
+    size: int = 48,
+    net: Callable[[int, int], Classifier] = partial(small_resnet, strides=(2, 2, 2)),
+    epochs: int = 16,
+) -> Problem:
+    """Scenes of question two, by default of 48 pixels; unit maps of 6x6 cells then have the size of half an object."""
+    return Problem(
+        f"scenes-{classes}-{concepts}-{size}px",
+        partial(_scenes, classes=classes, concepts=concepts, size=size),
+        net,
+        (5000, 1500, 2000),
+        epochs=epochs,
+        lr=0.2,
+    )
+
+
+CONCEPTS = resolved()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -58,11 +59,7 @@ class Run:
             "batch": problem.batch,
             "lr": problem.lr,
             "schedule": "cosine",
-            # JSON, so that a stored configuration equals a new one
-            "optimizer": {
-                **dataclasses.asdict(self.method),
-                "narrowing": self.method.narrowing and list(self.method.narrowing),
-            },
+            "optimizer": _row(self.method),
             "seed": self.seed,
             "judge": self.judge,
             "strengths": list(self.strengths),
@@ -175,6 +172,13 @@ def _sparse_heads(run: Run, model: Classifier, data: dict[str, Split]) -> list[d
     ]
 
 
+def _row(method: Method) -> dict[str, Any]:
+    """What is set, in JSON's types, so that a stored row equals a new one."""
+    row = dataclasses.asdict(method)
+    row["narrowing"] = method.narrowing and list(method.narrowing)
+    return {name: value for name, value in row.items() if name != "inner" or value}
+
+
 @cache
 def _drawn(problem: Problem, seed: int, split: str) -> Split:
     count = dict(zip(("train", "validation", "test"), problem.sizes or (), strict=True))[split]
@@ -201,3 +205,14 @@ def all_of(
 ) -> list[results.Record]:
     """The records of runs, in order."""
     return [finished(run, out, tell) for run in runs]
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """So many threads of torch inside; the number before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

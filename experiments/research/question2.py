@@ -1,0 +1,201 @@
+"""When are units concepts, and the classes' formulas true: five weights a class against a dense head.
+
+    python -m experiments research2 [--seeds 20 21 22 23 24] [--out runs/research2] [--explore] [--quick]
+
+`--explore` trains the scan that the recipe was chosen from, which looks at validation images alone; without it the
+recipe is confirmed on test images of seeds that had no part in the choice. What was found: docs/results/research2.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from experiments import results
+from experiments.research.intervals import paired
+from experiments.research.methods import DENSE
+from experiments.research.problems import CONCEPTS
+from experiments.research.runs import Run, all_of, threads
+from experiments.research.scan import CONFIRMED, SCAN
+
+SEEDS = (20, 21, 22, 23, 24)
+STRENGTHS = (0.012, 0.008, 0.006)
+QUANTILES = ("published", "matched")
+Figures = Mapping[str, Any]
+
+
+def grid(seeds: Sequence[int], quick: bool = False) -> list[Run]:
+    """The runs that confirm."""
+    problem = CONCEPTS.scaled(0.05 if quick else 1)
+    return [
+        Run(problem, method, seed, strengths=STRENGTHS if method == DENSE else ())
+        for seed in seeds
+        for method in CONFIRMED
+    ]
+
+
+def read(figures: Figures, quantile: str, convention: str = "category") -> dict[str, float]:
+    """The figures of one convention that tables show, formulas by the size of the weight.
+
+    Args:
+        figures: of `units.measure`.
+        quantile: "published" or "matched".
+        convention: "category" or "touched".
+    """
+    found = figures[quantile][convention]
+    formula = found["weight"]
+    return {
+        "IoU of all": found["mean_iou"],
+        "IoU of used": formula["mean_iou"],
+        "F1": formula["f1"],
+        "precision": formula["precision"],
+        "recall": formula["recall"],
+        "detectors": found["detectors"],
+        "unique": found["unique"],
+        "units used": formula["units"],
+        "units read": figures["read"],
+        "selectivity": figures["selectivity"],
+    }
+
+
+def scanned(records: Sequence[results.Record], labels: Sequence[tuple[str, str]]) -> Table:
+    """One row for each run of the scan, beside the dense net of its problem and seed."""
+    shown = Table(title="validation images; published quantile", box=None, title_justify="left")
+    for name in ("problem", "method", "seed"):
+        shown.add_column(name)
+    columns = ("accuracy", "weights", "IoU all", "/dense", "IoU used", "/dense", "F1", "dense F1")
+    for name in columns:
+        shown.add_column(name, justify="right")
+    dense = {
+        (problem, record["seed"]): read(record["unit_figures"], "published")
+        for record, (problem, method) in zip(records, labels, strict=True)
+        if method == DENSE.name
+    }
+    for record, (problem, method) in zip(records, labels, strict=True):
+        own = read(record["unit_figures"], "published")
+        base = dense[problem, record["seed"]]
+        ratios = [own[key] / base[key] for key in ("IoU of all", "IoU of used")]
+        shown.add_row(
+            problem,
+            method,
+            str(record["seed"]),
+            f"{record['validation_accuracy']:.1%}",
+            f"{record['weights_per_class']:.1f}",
+            f"{own['IoU of all']:.3f}",
+            f"{ratios[0]:.2f}",
+            f"{own['IoU of used']:.3f}",
+            f"{ratios[1]:.2f}",
+            f"{own['F1']:.3f}",
+            f"{base['F1']:.3f}",
+        )
+    return shown
+
+
+def heads(records: Sequence[results.Record]) -> dict[str, dict[int, Figures]]:
+    """By way to get a head, and seed: accuracy, weights a class, and figures of units."""
+    found: dict[str, dict[int, Figures]] = {}
+    for record in records:
+        own = {record["method"]: {**record, "weights": record["weights_per_class"]}}
+        own |= {f"dense, post-hoc {head['name']}": head for head in record.get("sparse_heads", ())}
+        for name, head in own.items():
+            found.setdefault(name, {})[record["seed"]] = head
+    return found
+
+
+def confirmed(records: Sequence[results.Record], quantile: str, convention: str) -> Table:
+    """Means over seeds, with the paired difference from, or ratio to, the dense net."""
+    found = heads(records)
+    seeds = sorted(found[DENSE.name])
+    shown = Table(
+        title=f"{quantile} quantile, images by {convention}; n = {len(seeds)} seeds, 95 % intervals",
+        box=None,
+        title_justify="left",
+    )
+    shown.add_column("")
+    columns = (
+        "accuracy",
+        "weights/class",
+        "minus dense, points",
+        "IoU all",
+        "/dense",
+        "IoU used",
+        "/dense",
+        "F1",
+        "minus dense",
+        "precision",
+        "recall",
+    )
+    for name in columns:
+        shown.add_column(name, justify="right")
+    base = [read(found[DENSE.name][s]["unit_figures"], quantile, convention) for s in seeds]
+    for name, by_seed in found.items():
+        own = [read(by_seed[s]["unit_figures"], quantile, convention) for s in seeds]
+        accuracies = [by_seed[s]["accuracy"] for s in seeds]
+        dense = [found[DENSE.name][s]["accuracy"] for s in seeds]
+        mean = {key: sum(o[key] for o in own) / len(own) for key in own[0]}
+        ratio = {
+            key: paired([o[key] / b[key] for o, b in zip(own, base, strict=True)], [0.0] * len(own))
+            for key in ("IoU of all", "IoU of used")
+        }
+        f1 = paired([o["F1"] for o in own], [b["F1"] for b in base])
+        others = name != DENSE.name
+        shown.add_row(
+            name,
+            f"{sum(accuracies) / len(accuracies):.1%}",
+            f"{sum(by_seed[s]['weights'] for s in seeds) / len(seeds):.1f}",
+            paired(accuracies, dense).text(100) if others else "",
+            f"{mean['IoU of all']:.3f}",
+            ratio["IoU of all"].text().lstrip("+") if others else "",
+            f"{mean['IoU of used']:.3f}",
+            ratio["IoU of used"].text().lstrip("+") if others else "",
+            f"{mean['F1']:.3f}",
+            f1.text(digits=3) if others else "",
+            f"{mean['precision']:.2f}",
+            f"{mean['recall']:.2f}",
+        )
+    return shown
+
+
+def compact(records: Sequence[results.Record]) -> list[dict[str, Any]]:
+    """What a page of results keeps of each run."""
+    kept = ("method", "seed", "accuracy", "weights_per_class", "final_loss", "unit_figures", "hash")
+    return [
+        {
+            "data": record["config"]["data"],
+            "net": record["config"]["net"],
+            "epochs": record["config"]["epochs"],
+            "judge": record["config"]["judge"],
+            **{key: record[key] for key in kept},
+            "sparse_heads": record.get("sparse_heads", []),
+        }
+        for record in records
+    ]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m experiments research2", description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument("--out", type=Path, default=Path("runs/research2"))
+    parser.add_argument("--explore", action="store_true", help="the scan, on validation images")
+    parser.add_argument("--quick", action="store_true", help="a twentieth of it, to see it work")
+    args = parser.parse_args(argv)
+    console = Console(width=180)
+    with threads(1):
+        runs = [row.run for row in SCAN] if args.explore else grid(args.seeds, args.quick)
+        records = all_of(runs, args.out, console.print)
+    if args.explore:
+        console.print(scanned(records, [(row.problem, row.run.method.name) for row in SCAN]))
+    else:
+        for quantile in QUANTILES:
+            for convention in ("category", "touched"):
+                console.print(confirmed(records, quantile, convention))
+    path = args.out / ("research2-scan.json" if args.explore else "research2.json")
+    results.write_json(path, compact(records))
+    console.print(f"wrote {path}", style="dim")
+    return 0
