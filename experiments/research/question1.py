@@ -27,7 +27,11 @@ from experiments.research.runs import Run, all_of, threads
 
 SEEDS = (10, 11, 12, 13, 14)
 RATES = (0.1, 0.2, 0.4)
-CHOSEN_FROM = (0.001, 0.002, 0.003, 0.005, 0.008)
+CHOSEN_FROM = {
+    64: (0.003, 0.007, 0.01, 0.014),
+    128: (0.002, 0.003, 0.005),
+    512: (0.001, 0.002, 0.003),
+}
 # by units: the strongest penalty that keeps the accuracy, and the one that leaves about 5 weights a class
 L1 = {64: (0.003, 0.008), 128: (0.002, 0.005), 512: (0.001, 0.003)}
 STRENGTHS = (0.02, 0.012, 0.008, 0.006, 0.004)
@@ -65,7 +69,7 @@ def choices(sizes: Iterable[int]) -> list[Run]:
         problem = SIZES[size]
         rates = [replace(problem, lr=lr) for lr in RATES]
         runs += [Run(p, replace(DENSE, name=f"dense, lr {p.lr}"), 0, "validation") for p in rates]
-        runs += [Run(problem, l1(s, f"L1 {s}"), 0, "validation") for s in CHOSEN_FROM]
+        runs += [Run(problem, l1(s, f"L1 {s}"), 0, "validation") for s in CHOSEN_FROM[size]]
     return runs
 
 

@@ -2,11 +2,12 @@ r"""How much the units of a net are concepts, and the classes' formulas the trut
 
 Index legend: `n` image, `c` class, `m` unit, `l` concept.
 
-A mask covers the share q of all positions, a concept the share a_l of all pixels, so whatever a unit does
+A mask covers at most the share q of a map's positions, a concept the share a_l of all pixels, so whatever a
+unit does, on maps as fine as the labels
 
-.. math:: IoU_{ml} \le \min(q / a_l, a_l / q)
+.. math:: IoU_{ml} \le \min(1, q / a_l)
 
-The published q = .005 caps the IoU of common concepts; at q = mean a_l ("matched") it caps nobody's much.
+The published q = .005 caps the IoU of common concepts; at q = mean a_l ("matched") the cap is 1 for most.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ FORMULA = 5  # units of a class's formula
 
 
 def ceiling(coverage: Tensor, quantile: float) -> Tensor:
-    """The largest IoU that any unit can have with each concept.
+    """The largest IoU that any unit can have with each concept: a mask of less area misses the rest.
 
     Args:
         coverage: share of all pixels that show it, (l,), in (0, 1].
         quantile: share of all positions in a unit's mask.
 
-    >>> ceiling(torch.tensor([0.01, 0.005]), 0.005)
+    >>> ceiling(torch.tensor([0.01, 0.001]), 0.005)
     tensor([0.5000, 1.0000])
     """
-    return torch.minimum(quantile / coverage, coverage / quantile)
+    return (quantile / coverage).clamp(max=1)
 
 
 def formulas(strength: Tensor, size: int = FORMULA) -> Tensor:
