@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -49,6 +49,7 @@ RECIPE = Method(
     narrowing=(0.3, 0.2),
     inner={"maps.5.conv2": 24},
 )
+HEAD_RECIPE = replace(RECIPE, name="recipe, head alone", inner={})
 
 
 def l1(strength: float, name: str = "L1") -> Method:

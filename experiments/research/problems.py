@@ -1,4 +1,7 @@
-"""What the questions are asked on: scenes of growing size. Learning rates: chosen for SGD, on validation images of seed 0."""
+"""What the questions are asked on: scenes of growing size.
+
+Learning rates were chosen for SGD, on validation images of seed 0.
+"""
 
 from __future__ import annotations
 
@@ -43,11 +46,14 @@ SIZES = {
 }
 
 
+HALVING = partial(small_resnet, strides=(2, 2, 2))
+
+
 def resolved(
     classes: int = 24,
     concepts: int = 16,
     size: int = 48,
-    net: Callable[[int, int], Classifier] = partial(small_resnet, strides=(2, 2, 2)),
+    net: Callable[[int, int], Classifier] = HALVING,
     epochs: int = 16,
 ) -> Problem:
     """Scenes of question two, by default of 48 pixels; unit maps of 6x6 cells then have the size of half an object."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def accuracy_at(points: Sequence[Mapping[str, float]], count: float = COUNT) -> 
     0.6
     """
     ordered = sorted(points, key=lambda point: point["weights"])
-    for low, high in zip(ordered, ordered[1:], strict=False):
+    for low, high in pairwise(ordered):
         if low["weights"] <= count <= high["weights"]:
             width = high["weights"] - low["weights"]
             way = (count - low["weights"]) / width if width else 0.0
@@ -122,7 +123,7 @@ def table(title: str, records: Sequence[results.Record]) -> Table:
         shown.add_column(head, justify="right")
     found = rows(records)
     for name, by_seed in found.items():
-        accuracy, weights = (sum(column) / len(by_seed) for column in zip(*by_seed.values()))
+        accuracy, weights = (sum(each) / len(each) for each in zip(*by_seed.values(), strict=True))
         difference = ours_minus(found, name)
         text = "" if name == OURS.name else difference.text(100)
         shown.add_row(name, f"{accuracy:.1%}", f"{weights:.1f}", text, str(difference.n))
@@ -131,7 +132,15 @@ def table(title: str, records: Sequence[results.Record]) -> Table:
 
 def compact(records: Sequence[results.Record]) -> list[dict[str, Any]]:
     """What a page of results keeps of each run."""
-    kept = ("method", "seed", "accuracy", "validation_accuracy", "weights_per_class", "cuts", "hash")
+    kept = (
+        "method",
+        "seed",
+        "accuracy",
+        "validation_accuracy",
+        "weights_per_class",
+        "cuts",
+        "hash",
+    )
     return [
         {
             "data": record["config"]["data"],

@@ -70,7 +70,9 @@ class Run:
         }
 
 
-def finished(run: Run, out: Path, tell: Callable[[str], None] = lambda text: None) -> results.Record:
+def finished(
+    run: Run, out: Path, tell: Callable[[str], None] = lambda text: None
+) -> results.Record:
     """The record of a run, from disk, or trained now."""
     config = run.config
     record = results.stored(out, config)
@@ -188,7 +190,8 @@ def _drawn(problem: Problem, seed: int, split: str) -> Split:
 
 def _images(problem: Problem, seed: int, judge: str) -> dict[str, Split]:
     return {
-        split: _drawn(problem, seed, split) for split in dict.fromkeys(("train", "validation", judge))
+        split: _drawn(problem, seed, split)
+        for split in dict.fromkeys(("train", "validation", judge))
     }
 
 

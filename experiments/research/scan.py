@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 from experiments.models import small_resnet
 from experiments.problems import Problem
-from experiments.research.methods import DENSE, DYNAMIC, OURS, RECIPE, Method
+from experiments.research.methods import DENSE, DYNAMIC, HEAD_RECIPE, OURS, RECIPE, Method
 from experiments.research.nets import local
 from experiments.research.problems import resolved
 from experiments.research.runs import Run
 
-CONFIRMED = (DENSE, RECIPE, OURS, DYNAMIC)
+CONFIRMED = (DENSE, RECIPE, HEAD_RECIPE, DYNAMIC, OURS)
 
 
 class Row(NamedTuple):
@@ -108,6 +109,10 @@ FIRST_SEED: Rows = (
         resolved(net=partial(small_resnet, widths=(16, 32, 128), strides=STRIDES)),
         (DENSE, variant(3, (0.3, 0.2), shrink=60.0)),
     ),
+)
+RATES = tuple(
+    Run(replace(DETAILED, lr=lr), replace(DENSE, name=f"dense, lr {lr}"), 0, "validation")
+    for lr in (0.1, 0.4)
 )
 SECOND_SEED: Rows = (("48 px, 16 epochs", LONG, (DENSE, variant(3, (0.3, 0.2), shrink=60.0))),)
 SCAN = tuple(
