@@ -24,7 +24,7 @@ from experiments import results
 from experiments.research.intervals import Paired, paired
 from experiments.research.methods import DENSE, DYNAMIC, OURS, Method, l1
 from experiments.research.problems import SIZES
-from experiments.research.runs import Run, all_of, threads
+from experiments.research.runs import Run, all_of, threads, write_lines
 
 SEEDS = (10, 11, 12, 13, 14)
 RATES = (0.1, 0.2, 0.4)
@@ -171,6 +171,6 @@ def main(argv: Sequence[str]) -> int:
         records = all_of(grid(args.sizes, args.seeds, args.quick), args.out, console.print)
     for data in dict.fromkeys(record["config"]["data"] for record in records):
         console.print(table(data, [r for r in records if r["config"]["data"] == data]))
-    results.write_json(args.out / "research1.json", compact(records))
+    write_lines(args.out / "research1.json", compact(records))
     console.print(f"wrote {args.out / 'research1.json'}", style="dim")
     return 0

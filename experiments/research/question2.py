@@ -20,12 +20,12 @@ from experiments import results
 from experiments.research.intervals import paired
 from experiments.research.methods import DENSE
 from experiments.research.problems import CONCEPTS
-from experiments.research.runs import Run, all_of, threads
+from experiments.research.runs import Run, all_of, threads, write_lines
 from experiments.research.scan import CONFIRMED, SCAN
 
 SEEDS = (20, 21, 22, 23, 24)
 STRENGTHS = (0.012, 0.008, 0.006)
-QUANTILES = ("published", "matched")
+CONVENTIONS = (("published", "category"), ("published", "touched"), ("matched", "category"))
 Figures = Mapping[str, Any]
 
 
@@ -163,18 +163,32 @@ def confirmed(records: Sequence[results.Record], quantile: str, convention: str)
 
 def compact(records: Sequence[results.Record]) -> list[dict[str, Any]]:
     """What a page of results keeps of each run."""
-    kept = ("method", "seed", "accuracy", "weights_per_class", "final_loss", "unit_figures", "hash")
+    kept = ("method", "seed", "accuracy", "weights_per_class", "hash")
     return [
         {
-            "data": record["config"]["data"],
-            "net": record["config"]["net"],
-            "epochs": record["config"]["epochs"],
-            "judge": record["config"]["judge"],
+            **{key: record["config"][key] for key in ("data", "net", "epochs", "judge")},
             **{key: record[key] for key in kept},
-            "sparse_heads": record.get("sparse_heads", []),
+            "units": _figures(record),
+            "sparse_heads": [
+                {
+                    **{key: head[key] for key in ("name", "weights", "accuracy")},
+                    "units": _figures(head),
+                }
+                for head in record.get("sparse_heads", ())
+            ],
         }
         for record in records
     ]
+
+
+def _figures(head: Figures) -> dict[str, dict[str, float]]:
+    return {
+        f"{quantile}, {convention}": {
+            key: round(value, 4)
+            for key, value in read(head["unit_figures"], quantile, convention).items()
+        }
+        for quantile, convention in CONVENTIONS
+    }
 
 
 def main(argv: Sequence[str]) -> int:
@@ -192,10 +206,9 @@ def main(argv: Sequence[str]) -> int:
     if args.explore:
         console.print(scanned(records, [(row.problem, row.run.method.name) for row in SCAN]))
     else:
-        for quantile in QUANTILES:
-            for convention in ("category", "touched"):
-                console.print(confirmed(records, quantile, convention))
+        for quantile, convention in CONVENTIONS:
+            console.print(confirmed(records, quantile, convention))
     path = args.out / ("research2-scan.json" if args.explore else "research2.json")
-    results.write_json(path, compact(records))
+    write_lines(path, compact(records))
     console.print(f"wrote {path}", style="dim")
     return 0

@@ -219,3 +219,9 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def write_lines(path: Path, runs: Sequence[results.Record]) -> None:
+    """A JSON list with one run to a line, which is small and shows changes."""
+    lines = ",\n".join(results.canonical(run) for run in runs)
+    path.write_text(f"[\n{lines}\n]\n")
