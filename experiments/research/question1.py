@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import results
+from experiments.research import unit_tables
 from experiments.research.intervals import Paired, paired
 from experiments.research.methods import DENSE, DYNAMIC, OURS, Method, l1
 from experiments.research.problems import SIZES
@@ -145,6 +146,7 @@ def compact(records: Sequence[results.Record]) -> list[dict[str, Any]]:
         {
             "data": record["config"]["data"],
             **{key: record[key] for key in kept},
+            "units": unit_tables.compact(record),
             "sparse_heads": [
                 {key: head[key] for key in ("name", "weights", "accuracy")}
                 for head in record.get("sparse_heads", ())
@@ -163,14 +165,16 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="a twentieth of it, to see it work")
     parser.add_argument("--choose", action="store_true", help="what choices were made from")
     args = parser.parse_args(argv)
-    console = Console()
+    console = Console(width=180)
     with threads(1):
         if args.choose:
             all_of(choices(args.sizes), args.out, console.print)
             return 0
         records = all_of(grid(args.sizes, args.seeds, args.quick), args.out, console.print)
     for data in dict.fromkeys(record["config"]["data"] for record in records):
-        console.print(table(data, [r for r in records if r["config"]["data"] == data]))
+        own = [r for r in records if r["config"]["data"] == data]
+        console.print(table(data, own))
+        console.print(unit_tables.compared(own, *unit_tables.CONVENTIONS[0]))
     write_lines(args.out / "research1.json", compact(records))
     console.print(f"wrote {args.out / 'research1.json'}", style="dim")
     return 0

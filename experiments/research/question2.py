@@ -9,7 +9,7 @@ recipe is confirmed on test images of seeds that had no part in the choice. What
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import results
-from experiments.research.intervals import paired
+from experiments.research import unit_tables
 from experiments.research.methods import DENSE
 from experiments.research.problems import CONCEPTS
 from experiments.research.runs import Run, all_of, threads, write_lines
@@ -25,8 +25,6 @@ from experiments.research.scan import CONFIRMED, SCAN
 
 SEEDS = (20, 21, 22, 23, 24)
 STRENGTHS = (0.012, 0.008, 0.006)
-CONVENTIONS = (("published", "category"), ("published", "touched"), ("matched", "category"))
-Figures = Mapping[str, Any]
 
 
 def grid(seeds: Sequence[int], quick: bool = False) -> list[Run]:
@@ -39,30 +37,6 @@ def grid(seeds: Sequence[int], quick: bool = False) -> list[Run]:
     ]
 
 
-def read(figures: Figures, quantile: str, convention: str = "category") -> dict[str, float]:
-    """The figures of one convention that tables show, formulas by the size of the weight.
-
-    Args:
-        figures: of `units.measure`.
-        quantile: "published" or "matched".
-        convention: "category" or "touched".
-    """
-    found = figures[quantile][convention]
-    formula = found["weight"]
-    return {
-        "IoU of all": found["mean_iou"],
-        "IoU of used": formula["mean_iou"],
-        "F1": formula["f1"],
-        "precision": formula["precision"],
-        "recall": formula["recall"],
-        "detectors": found["detectors"],
-        "unique": found["unique"],
-        "units used": formula["units"],
-        "units read": figures["read"],
-        "selectivity": figures["selectivity"],
-    }
-
-
 def scanned(records: Sequence[results.Record], labels: Sequence[tuple[str, str]]) -> Table:
     """One row for each run of the scan, beside the dense net of its problem and seed."""
     shown = Table(title="validation images; published quantile", box=None, title_justify="left")
@@ -72,12 +46,12 @@ def scanned(records: Sequence[results.Record], labels: Sequence[tuple[str, str]]
     for name in columns:
         shown.add_column(name, justify="right")
     dense = {
-        (problem, record["seed"]): read(record["unit_figures"], "published")
+        (problem, record["seed"]): unit_tables.read(record["unit_figures"], "published")
         for record, (problem, method) in zip(records, labels, strict=True)
         if method == DENSE.name
     }
     for record, (problem, method) in zip(records, labels, strict=True):
-        own = read(record["unit_figures"], "published")
+        own = unit_tables.read(record["unit_figures"], "published")
         base = dense[problem, record["seed"]]
         ratios = [own[key] / base[key] for key in ("IoU of all", "IoU of used")]
         shown.add_row(
@@ -96,71 +70,6 @@ def scanned(records: Sequence[results.Record], labels: Sequence[tuple[str, str]]
     return shown
 
 
-def heads(records: Sequence[results.Record]) -> dict[str, dict[int, Figures]]:
-    """By way to get a head, and seed: accuracy, weights a class, and figures of units."""
-    found: dict[str, dict[int, Figures]] = {}
-    for record in records:
-        own = {record["method"]: {**record, "weights": record["weights_per_class"]}}
-        own |= {f"dense, post-hoc {head['name']}": head for head in record.get("sparse_heads", ())}
-        for name, head in own.items():
-            found.setdefault(name, {})[record["seed"]] = head
-    return found
-
-
-def confirmed(records: Sequence[results.Record], quantile: str, convention: str) -> Table:
-    """Means over seeds, with the paired difference from, or ratio to, the dense net."""
-    found = heads(records)
-    seeds = sorted(found[DENSE.name])
-    shown = Table(
-        title=f"{quantile} quantile, images by {convention}; n = {len(seeds)} seeds, 95 % intervals",
-        box=None,
-        title_justify="left",
-    )
-    shown.add_column("")
-    columns = (
-        "accuracy",
-        "weights/class",
-        "minus dense, points",
-        "IoU all",
-        "/dense",
-        "IoU used",
-        "/dense",
-        "F1",
-        "minus dense",
-        "precision",
-        "recall",
-    )
-    for name in columns:
-        shown.add_column(name, justify="right")
-    base = [read(found[DENSE.name][s]["unit_figures"], quantile, convention) for s in seeds]
-    for name, by_seed in found.items():
-        own = [read(by_seed[s]["unit_figures"], quantile, convention) for s in seeds]
-        accuracies = [by_seed[s]["accuracy"] for s in seeds]
-        dense = [found[DENSE.name][s]["accuracy"] for s in seeds]
-        mean = {key: sum(o[key] for o in own) / len(own) for key in own[0]}
-        ratio = {
-            key: paired([o[key] / b[key] for o, b in zip(own, base, strict=True)], [0.0] * len(own))
-            for key in ("IoU of all", "IoU of used")
-        }
-        f1 = paired([o["F1"] for o in own], [b["F1"] for b in base])
-        others = name != DENSE.name
-        shown.add_row(
-            name,
-            f"{sum(accuracies) / len(accuracies):.1%}",
-            f"{sum(by_seed[s]['weights'] for s in seeds) / len(seeds):.1f}",
-            paired(accuracies, dense).text(100) if others else "",
-            f"{mean['IoU of all']:.3f}",
-            ratio["IoU of all"].text().lstrip("+") if others else "",
-            f"{mean['IoU of used']:.3f}",
-            ratio["IoU of used"].text().lstrip("+") if others else "",
-            f"{mean['F1']:.3f}",
-            f1.text(digits=3) if others else "",
-            f"{mean['precision']:.2f}",
-            f"{mean['recall']:.2f}",
-        )
-    return shown
-
-
 def compact(records: Sequence[results.Record]) -> list[dict[str, Any]]:
     """What a page of results keeps of each run."""
     kept = ("method", "seed", "accuracy", "weights_per_class", "hash")
@@ -168,27 +77,17 @@ def compact(records: Sequence[results.Record]) -> list[dict[str, Any]]:
         {
             **{key: record["config"][key] for key in ("data", "net", "epochs", "judge")},
             **{key: record[key] for key in kept},
-            "units": _figures(record),
+            "units": unit_tables.compact(record),
             "sparse_heads": [
                 {
                     **{key: head[key] for key in ("name", "weights", "accuracy")},
-                    "units": _figures(head),
+                    "units": unit_tables.compact(head),
                 }
                 for head in record.get("sparse_heads", ())
             ],
         }
         for record in records
     ]
-
-
-def _figures(head: Figures) -> dict[str, dict[str, float]]:
-    return {
-        f"{quantile}, {convention}": {
-            key: round(value, 4)
-            for key, value in read(head["unit_figures"], quantile, convention).items()
-        }
-        for quantile, convention in CONVENTIONS
-    }
 
 
 def main(argv: Sequence[str]) -> int:
@@ -206,8 +105,8 @@ def main(argv: Sequence[str]) -> int:
     if args.explore:
         console.print(scanned(records, [(row.problem, row.run.method.name) for row in SCAN]))
     else:
-        for quantile, convention in CONVENTIONS:
-            console.print(confirmed(records, quantile, convention))
+        for quantile, convention in unit_tables.CONVENTIONS:
+            console.print(unit_tables.compared(records, quantile, convention))
     path = args.out / ("research2-scan.json" if args.explore else "research2.json")
     write_lines(path, compact(records))
     console.print(f"wrote {path}", style="dim")

@@ -14,7 +14,7 @@ from experiments.research.nets import local
 from experiments.research.problems import resolved
 from experiments.research.runs import Run
 
-CONFIRMED = (DENSE, RECIPE, HEAD_RECIPE, DYNAMIC, OURS)
+CONFIRMED = (DENSE, RECIPE, HEAD_RECIPE, DYNAMIC)
 
 
 class Row(NamedTuple):
@@ -103,11 +103,6 @@ FIRST_SEED: Rows = (
             variant(3, (0.3, 0.2), {LAST: 24}, shrink=90.0),
             variant(3, (0.3, 0.2), {LAST: 32, BEFORE: 32, SHORTCUT: 8}, shrink=90.0),
         ),
-    ),
-    (
-        "48 px, 16 epochs, M = 128",
-        resolved(net=partial(small_resnet, widths=(16, 32, 128), strides=STRIDES)),
-        (DENSE, variant(3, (0.3, 0.2), shrink=60.0)),
     ),
 )
 RATES = tuple(

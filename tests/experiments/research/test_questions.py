@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from experiments.research import question1, question2
+from experiments.research import question1, question2, unit_tables
 from experiments.research.methods import DENSE, OURS
 from experiments.research.scan import SCAN
 
@@ -69,7 +69,7 @@ def test_ratios_of_iou_are_to_the_dense_net_of_the_seed():
         record(DENSE.name, 1, 0.9, iou=0.2, f1=0.8),
         record("recipe", 1, 0.9, iou=0.26, f1=0.9),
     ]
-    text = shown(question2.confirmed(records, "published", "category"))
+    text = shown(unit_tables.compared(records, "published", "category"))
     assert "1.25 +- 0.64" in text and "+0.100 +- 0.000" in text
 
 
