@@ -39,6 +39,13 @@ class Method:
 DENSE = Method("dense", "SGD")
 OURS = Method("InterpretableSGD", "InterpretableSGD")
 DYNAMIC = Method("Dynamic-5", "SGD", dynamic=5)
+# For short runs on scenes: narrow over the first tenth of a run, and shrink gently from then on.
+FAST = Method("InterpretableSGD, fast", "InterpretableSGD", {"horizon": 60, "shrink": 10.0})
+PER_SAMPLE = Method(
+    "InterpretableSGD, per sample",
+    "InterpretableSGD",
+    {"mask": "per-sample", "lipschitz": "contribution", "sparsity": 1, "shrink": 30.0},
+)
 # Units that are concepts, for `small_resnet`: plain SGD until units have formed, at 30 % of the run; the
 # head narrows to 3 units a class and the last convolution to 24 of the 576 weights of a unit over the next 20 %;
 # half of the run to settle. The shrink is stronger, as it has less of the learning rate left to work with.

@@ -2,10 +2,10 @@
 
     python -m experiments research1 [--sizes 64 128 512] [--seeds 10 11 12 13 14] [--out runs/research1] [--quick]
 
-Dense SGD, InterpretableSGD as it is by default, an L1 penalty on the head, Dynamic-5, and heads fitted or cut
-after the training on the frozen units of the dense net. Same initial weights, batches and schedule for all;
-a seed also redraws the data. `--choose` trains on seed 0 what learning rates and strengths were chosen from, and
-looks at validation images alone. What was found: docs/results/research1.md.
+Dense SGD, InterpretableSGD as it is by default and with two rows of options, an L1 penalty on the head, Dynamic-5,
+and heads fitted or cut after the training on the frozen units of the dense net. Same initial weights, batches and
+schedule for all; a seed also redraws the data. `--choose` trains on seed 0 what learning rates, strengths and options
+were chosen from, and looks at validation images alone. What was found: docs/results/research1.md.
 """
 
 from __future__ import annotations
@@ -23,33 +23,57 @@ from rich.table import Table
 from experiments import results
 from experiments.research import unit_tables
 from experiments.research.intervals import Paired, paired
-from experiments.research.methods import DENSE, DYNAMIC, OURS, Method, l1
+from experiments.research.methods import (
+    DENSE,
+    DYNAMIC,
+    FAST,
+    OURS,
+    PER_SAMPLE,
+    Method,
+    l1,
+)
 from experiments.research.problems import SIZES
 from experiments.research.runs import Run, all_of, threads, write_lines
+from experiments.research.scan import variant
 
 SEEDS = (10, 11, 12, 13, 14)
 RATES = (0.1, 0.2, 0.4)
 CHOSEN_FROM = {
     64: (0.003, 0.007, 0.01, 0.014),
-    128: (0.002, 0.003, 0.005),
-    512: (0.001, 0.002, 0.003),
+    128: (0.0005, 0.001, 0.002, 0.003, 0.004, 0.005),
+    512: (0.0002, 0.0005, 0.001),
 }
-# by units: the strongest penalty that keeps the accuracy, and the one that leaves about 5 weights a class
-L1 = {64: (0.003, 0.008), 128: (0.002, 0.005), 512: (0.001, 0.003)}
-STRENGTHS = (0.02, 0.012, 0.008, 0.006, 0.004)
+# by units: the penalty that keeps most of the accuracy, and one that leaves about 5 weights a class
+L1 = {64: (0.003, 0.008), 128: (0.001, 0.0035), 512: (0.0005,)}
+# of heads fitted afterwards; saga is slow for many units, so that only those around 5 weights are left
+STRENGTHS = {
+    64: (0.02, 0.012, 0.008, 0.006, 0.004),
+    128: (0.02, 0.012, 0.008, 0.006, 0.004),
+    512: (0.006, 0.004),
+}
+# what `methods.FAST` and `methods.PER_SAMPLE` were chosen from, at 128 units
+OPTIONS = (
+    OURS,
+    variant(5, horizon=0),
+    variant(5, horizon=0, sparsity=1),
+    variant(5, horizon=60),
+    variant(5, horizon=60, foresight=0),
+    variant(5, horizon=60, shrink=10.0),
+    replace(PER_SAMPLE, name="per-sample"),
+    DYNAMIC,
+)
 COUNT = 5
+# heads that are also cut to 5 weights a class
+CUT = ("L1, keeps the accuracy", DYNAMIC.name, PER_SAMPLE.name)
+PATH = "dense, post-hoc L1 path at 5"
+Rows = dict[str, dict[int, tuple[float, float]]]
 
 
 def contestants(size: int) -> tuple[Method, ...]:
     """The ways to train nets of so many units."""
-    keeps, five = L1[size]
-    return (
-        DENSE,
-        OURS,
-        DYNAMIC,
-        l1(keeps, "L1, keeps the accuracy"),
-        l1(five, "L1, about 5 weights"),
-    )
+    names = ("L1, keeps the accuracy", "L1, about 5 weights")
+    penalised = (l1(strength, name) for strength, name in zip(L1[size], names, strict=False))
+    return (DENSE, OURS, FAST, PER_SAMPLE, DYNAMIC, *penalised)
 
 
 def grid(sizes: Iterable[int], seeds: Iterable[int], quick: bool = False) -> list[Run]:
@@ -59,7 +83,7 @@ def grid(sizes: Iterable[int], seeds: Iterable[int], quick: bool = False) -> lis
         problem = SIZES[size].scaled(0.05 if quick else 1)
         for seed in seeds:
             for method in contestants(size):
-                strengths = STRENGTHS if method == DENSE else ()
+                strengths = STRENGTHS[size] if method == DENSE else ()
                 found.append(Run(problem, method, seed, strengths=strengths))
     return found
 
@@ -72,6 +96,7 @@ def choices(sizes: Iterable[int]) -> list[Run]:
         rates = [replace(problem, lr=lr) for lr in RATES]
         runs += [Run(p, replace(DENSE, name=f"dense, lr {p.lr}"), 0, "validation") for p in rates]
         runs += [Run(problem, l1(s, f"L1 {s}"), 0, "validation") for s in CHOSEN_FROM[size]]
+    runs += [Run(SIZES[128], method, 0, "validation") for method in OPTIONS]
     return runs
 
 
@@ -90,18 +115,18 @@ def accuracy_at(points: Sequence[Mapping[str, float]], count: float = COUNT) -> 
     return min(ordered, key=lambda point: abs(point["weights"] - count))["accuracy"]
 
 
-def rows(records: Sequence[results.Record]) -> dict[str, dict[int, tuple[float, float]]]:
+def rows(records: Sequence[results.Record]) -> Rows:
     """By way to get a head, and seed: accuracy, and weights a class."""
-    found: dict[str, dict[int, tuple[float, float]]] = {}
+    found: Rows = {}
     for record in records:
         seed, method = record["seed"], record["method"]
         own = {method: (record["accuracy"], record["weights_per_class"])}
-        if method.startswith("L1, keeps"):
+        if method in CUT:
             own[f"{method}, cut to 5"] = (record["cuts"]["5"], COUNT)
         if "sparse_heads" in record:
             path = [head for head in record["sparse_heads"] if head["name"].startswith("L1")]
             cut = next(head for head in record["sparse_heads"] if head["name"].startswith("cut"))
-            own["dense, post-hoc L1 path at 5"] = (accuracy_at(path), COUNT)
+            own[PATH] = (accuracy_at(path), COUNT)
             own["dense, cut to 5"] = (record["cuts"]["5"], COUNT)
             own["dense, cut to 5, refitted"] = (cut["accuracy"], cut["weights"])
         for name, value in own.items():
@@ -109,25 +134,26 @@ def rows(records: Sequence[results.Record]) -> dict[str, dict[int, tuple[float, 
     return found
 
 
-def ours_minus(found: Mapping[str, Mapping[int, tuple[float, float]]], name: str) -> Paired:
-    """Accuracy of InterpretableSGD minus that of another row, over the seeds that both have."""
-    ours, other = found[OURS.name], found[name]
-    seeds = sorted(set(ours) & set(other))
-    return paired([ours[s][0] for s in seeds], [other[s][0] for s in seeds])
+def difference(found: Rows, name: str, other: str) -> Paired | None:
+    """Accuracy of one row minus that of another, over the seeds that both have; None without any."""
+    seeds = sorted(set(found[name]) & set(found.get(other, {})))
+    if not seeds or name == other:
+        return None
+    return paired([found[name][s][0] for s in seeds], [found[other][s][0] for s in seeds])
 
 
 def table(title: str, records: Sequence[results.Record]) -> Table:
     """One row for each way to get a head."""
     shown = Table(title=title, box=None, title_justify="left")
     shown.add_column("")
-    for head in ("accuracy", "weights/class", "InterpretableSGD minus it, points", "n"):
+    for head in ("n", "accuracy", "weights/class", "minus dense", "minus the post-hoc path"):
         shown.add_column(head, justify="right")
     found = rows(records)
     for name, by_seed in found.items():
         accuracy, weights = (sum(each) / len(each) for each in zip(*by_seed.values(), strict=True))
-        difference = ours_minus(found, name)
-        text = "" if name == OURS.name else difference.text(100)
-        shown.add_row(name, f"{accuracy:.1%}", f"{weights:.1f}", text, str(difference.n))
+        differences = [difference(found, name, other) for other in (DENSE.name, PATH)]
+        texts = [each.text(100) if each else "" for each in differences]
+        shown.add_row(name, str(len(by_seed)), f"{accuracy:.1%}", f"{weights:.1f}", *texts)
     return shown
 
 

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 from experiments.models import small_resnet
 from experiments.problems import Problem
-from experiments.research.methods import DENSE, DYNAMIC, HEAD_RECIPE, OURS, RECIPE, Method
+from experiments.research.methods import DENSE, HEAD_RECIPE, OURS, RECIPE, Method
 from experiments.research.nets import local
 from experiments.research.problems import resolved
 from experiments.research.runs import Run
 
-CONFIRMED = (DENSE, RECIPE, HEAD_RECIPE, DYNAMIC)
+CONFIRMED = (DENSE, RECIPE, HEAD_RECIPE)
 
 
 class Row(NamedTuple):

@@ -58,7 +58,10 @@ def test_a_path_is_read_at_five_weights():
 
 def test_differences_are_paired_by_seed():
     found = question1.rows(RECORDS)
-    assert question1.ours_minus(found, DENSE.name).mean == pytest.approx(0.005)
+    assert question1.difference(found, OURS.name, DENSE.name).mean == pytest.approx(0.005)
+    assert question1.difference(found, OURS.name, question1.PATH).mean == pytest.approx(0.04)
+    assert question1.difference(found, OURS.name, OURS.name) is None
+    assert question1.difference(found, OURS.name, "absent") is None
     assert "+0.50 +- 6.35" in shown(question1.table("scenes", RECORDS))
 
 
