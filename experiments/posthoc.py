@@ -34,9 +34,6 @@ def sparse_heads(
 ) -> dict[str, list[float]]:
     """Accuracy against weights per class of heads on frozen units, strongest penalty first.
 
-    The path of a multinomial L1 regression. At each strength the weights it leaves are fitted again
-    without the penalty, which undoes its shrinking, and validation images choose between the two.
-
     Args:
         train: units (n, m) and labels (n,).
         validation: the same; chooses.
@@ -52,23 +49,40 @@ def sparse_heads(
     missing = set(test[1].tolist()) - set(train[1].tolist())
     if missing:
         raise ValueError(f"train must show every class, got none of {sorted(missing)[:5]}")
-    scale = train[0].std(0).clamp(min=1e-6)
-    train, validation, test = (((x / scale).cpu(), y.cpu()) for x, y in (train, validation, test))
     found: dict[str, list[float]] = {"weights": [], "accuracy": []}
+    for head in heads_on_path(train, validation, path):
+        found["weights"].append(analysis.weights_per_class(head[0]).double().mean().item())
+        found["accuracy"].append(_accuracy(head, (test[0].cpu(), test[1].cpu())))
+    return found
+
+
+def heads_on_path(
+    train: Split, validation: Split, path: Path | None = None
+) -> list[tuple[Tensor, Tensor]]:
+    """Weight (c, m) and bias (c,) for each strength, in the units' own scale.
+
+    The path of a multinomial L1 regression. At each strength the weights it leaves are fitted again
+    without the penalty, which undoes its shrinking, and validation images choose between the two.
+
+    Args:
+        train: units (n, m) and labels (n,).
+        validation: the same; chooses.
+        path: who fits the heads; `l1_path` if None.
+    """
+    scale = train[0].std(0).clamp(min=1e-6)
+    train, validation = (((x / scale).cpu(), y.cpu()) for x, y in (train, validation))
+    chosen = []
     for weight, bias in (path or l1_path)(*train):
         heads = [(weight, bias), refitted(weight, bias, *train)]
-        chosen = max(heads, key=lambda head: _accuracy(head, validation))
-        # in the units' own scale, as every other head's weights are
-        counts = analysis.weights_per_class(chosen[0] / scale.cpu())
-        found["weights"].append(counts.double().mean().item())
-        found["accuracy"].append(_accuracy(chosen, test))
-    return found
+        weight, bias = max(heads, key=lambda head: _accuracy(head, validation))
+        chosen.append((weight / scale.cpu(), bias))
+    return chosen
 
 
 def l1_path(
     units: Tensor, labels: Tensor, strengths: Sequence[float] = STRENGTHS
 ) -> list[tuple[Tensor, Tensor]]:
-    """Weight (c, m) and bias (c,) of the regression at each strength, strongest first."""
+    """Weight (c, m) and bias (c,) of the regression at each strength, each from the one before."""
     # scikit-learn says L1 in another way since 1.8
     l1 = {"penalty": "l1"} if LogisticRegression().penalty == "l2" else {"l1_ratio": 1}
     model = LogisticRegression(

@@ -1,0 +1,1 @@
+"""Questions about InterpretableSGD that are answered by grids of small runs on generated scenes."""
