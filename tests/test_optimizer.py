@@ -383,6 +383,20 @@ def test_routed_units_read_back_what_was_routed(mask: dict) -> None:
             assert read.probabilities.sum(1).max() <= 3 + 1e-4
 
 
+@quiet
+@pytest.mark.parametrize("steps", [1, 3])
+def test_the_mean_probabilities_of_masks_per_sample_sum_to_the_block(steps: int) -> None:
+    """Constants of positive inputs are positive, so that no sample's block falls short."""
+    layer = torch.nn.Linear(12, 4)
+    options = {"block_size": 3, "mask": "per-sample", "lipschitz": "activation"}
+    optimizer = InterpretableSGD(layer.parameters(), lr=0.1, **options)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(steps, 9, 12, generator=generator) + 0.1
+    train(layer, optimizer, [(part, torch.arange(9) % 4) for part in x])
+    sums = _only(optimizer).probabilities.sum(1)
+    torch.testing.assert_close(sums, torch.full_like(sums, 3))
+
+
 def test_routed_units_are_new_tensors() -> None:
     model = MLP.model()
     optimizer = narrow(model)
