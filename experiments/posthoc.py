@@ -6,7 +6,7 @@ Index legend: `n` image, `m` unit, `c` class.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ from interpretable_sgd import analysis
 STRENGTHS = (0.02, 0.008, 0.004, 0.002, 0.0005)  # lambda, beside the mean loss
 ITERATIONS = 40  # of saga, from the solution of the stronger penalty
 Split = tuple[Tensor, Tensor]
+Fitted = tuple[Tensor, Tensor]
+Path = Callable[[Tensor, Tensor, Sequence[float]], list[Fitted]]
 
 
 def sparse_heads(train: Split, validation: Split, test: Split) -> dict[str, list[float]]:
@@ -43,8 +45,11 @@ def sparse_heads(train: Split, validation: Split, test: Split) -> dict[str, list
 
 
 def heads_on_path(
-    train: Split, validation: Split, strengths: Sequence[float] = STRENGTHS
-) -> list[tuple[Tensor, Tensor]]:
+    train: Split,
+    validation: Split,
+    strengths: Sequence[float] = STRENGTHS,
+    path: Path | None = None,
+) -> list[Fitted]:
     """Weight (c, m) and bias (c,) for each strength, in the units' own scale.
 
     The path of a multinomial L1 regression. At each strength the weights it leaves are fitted again
@@ -54,11 +59,12 @@ def heads_on_path(
         train: units (n, m) and labels (n,).
         validation: the same; chooses.
         strengths: of the penalty, falling.
+        path: `l1_path` by default, or `l1_path_by_gradients`.
     """
     scale = train[0].std(0).clamp(min=1e-6)
     train, validation = (((x / scale).cpu(), y.cpu()) for x, y in (train, validation))
     chosen = []
-    for weight, bias in l1_path(*train, strengths):
+    for weight, bias in (path or l1_path)(*train, strengths):
         heads = [(weight, bias), refitted(weight, bias, *train)]
         weight, bias = max(heads, key=lambda head: _accuracy(head, validation))
         chosen.append((weight / scale.cpu(), bias))
@@ -83,6 +89,43 @@ def l1_path(
             model.fit(units.numpy(), labels.numpy())
         path.append((_tensor(model.coef_), _tensor(model.intercept_)))
     return path
+
+
+@torch.no_grad()
+def l1_path_by_gradients(
+    units: Tensor, labels: Tensor, strengths: Sequence[float], steps: int = 100
+) -> list[Fitted]:
+    r"""The same path by accelerated proximal gradients, far faster where units and classes are many.
+
+    Units are centred, which only moves the bias. The step is 1 / L with L = \lambda_max(X'X/n) / 2, a bound of
+    the Hessian of the mean cross-entropy; momentum starts afresh where it points uphill (O'Donoghue and
+    Candes 2015).
+
+    Args:
+        units: (n, m).
+        labels: (n,).
+        strengths: of the penalty, falling.
+        steps: for each strength.
+    """
+    mean = units.mean(0)
+    x = torch.cat([units - mean, torch.ones(len(units), 1)], 1)
+    truth = nn.functional.one_hot(labels).to(x)
+    rate = 2 * len(x) / float(torch.linalg.eigvalsh(x.T @ x)[-1])
+    now = x.new_zeros(truth.shape[1], x.shape[1])
+    found = []
+    for strength in strengths:
+        ahead, momentum = now, 1.0
+        for _ in range(steps):
+            slope = ((x @ ahead.T).softmax(1) - truth).T @ x / len(x)
+            after = ahead - rate * slope
+            after[:, :-1] = nn.functional.softshrink(after[:, :-1], rate * strength)
+            if ((ahead - after) * (after - now)).sum() > 0:
+                momentum = 1.0
+            larger = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
+            ahead = after + (momentum - 1) / larger * (after - now)
+            now, momentum = after, larger
+        found.append((now[:, :-1].clone(), now[:, -1] - now[:, :-1] @ mean))
+    return found
 
 
 def refitted(
