@@ -99,6 +99,43 @@ def l1_path(
     return path
 
 
+@torch.no_grad()
+def l1_path_by_gradients(
+    units: Tensor, labels: Tensor, strengths: Sequence[float], steps: int = 100
+) -> list[tuple[Tensor, Tensor]]:
+    r"""The same path by accelerated proximal gradients, far faster where units and classes are many.
+
+    Units are centred, which only moves the bias. The step is 1 / L with L = \lambda_max(X'X/n) / 2, a bound of
+    the Hessian of the mean cross-entropy; momentum starts afresh where it points uphill (O'Donoghue and
+    Candes 2015).
+
+    Args:
+        units: (n, m).
+        labels: (n,).
+        strengths: of the penalty, falling.
+        steps: for each strength.
+    """
+    mean = units.mean(0)
+    x = torch.cat([units - mean, torch.ones(len(units), 1)], 1)
+    truth = nn.functional.one_hot(labels).to(x)
+    rate = 2 * len(x) / float(torch.linalg.eigvalsh(x.T @ x)[-1])
+    now = x.new_zeros(truth.shape[1], x.shape[1])
+    found = []
+    for strength in strengths:
+        ahead, momentum = now, 1.0
+        for _ in range(steps):
+            slope = ((x @ ahead.T).softmax(1) - truth).T @ x / len(x)
+            after = ahead - rate * slope
+            after[:, :-1] = nn.functional.softshrink(after[:, :-1], rate * strength)
+            if ((ahead - after) * (after - now)).sum() > 0:
+                momentum = 1.0
+            larger = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
+            ahead = after + (momentum - 1) / larger * (after - now)
+            now, momentum = after, larger
+        found.append((now[:, :-1].clone(), now[:, -1] - now[:, :-1] @ mean))
+    return found
+
+
 def glm_saga_path(units: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
     """The path of Wong, Santurkar and Madry, Leveraging Sparse Linear Layers for Debuggable Deep Networks.
 

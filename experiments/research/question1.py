@@ -45,11 +45,11 @@ CHOSEN_FROM = {
 }
 # by units: the penalty that keeps most of the accuracy, and one that leaves about 5 weights a class
 L1 = {64: (0.003, 0.008), 128: (0.001, 0.0035), 512: (0.0005,)}
-# of heads fitted afterwards; saga is slow for many units, so that only those around 5 weights are left
+# of heads fitted afterwards
 STRENGTHS = {
     64: (0.02, 0.012, 0.008, 0.006, 0.004),
     128: (0.02, 0.012, 0.008, 0.006, 0.004),
-    512: (0.006, 0.004),
+    512: (0.006,),
 }
 # what `methods.FAST` and `methods.PER_SAMPLE` were chosen from, at 128 units
 OPTIONS = (

@@ -24,6 +24,7 @@ from experiments.training import train
 from interpretable_sgd import analysis
 
 CONCEPT_IMAGES = 1000
+MANY = 128  # units beyond which the L1 path is fitted by gradients, and its head also cut to 5
 CUTS = (1, 2, 3, 4, 5, 6, 8, 10, 16, 32, 64)
 Split = tuple[Tensor, Tensor]
 
@@ -150,9 +151,17 @@ def _sparse_heads(run: Run, model: Classifier, data: dict[str, Split]) -> list[d
     """Heads fitted on the frozen units: the L1 path, and the trained head cut to 5 and fitted again."""
     head = analysis.find_head(model)
     units = {split: (read(model, head, x)[0], y) for split, (x, y) in data.items()}
-    path = partial(posthoc.l1_path, strengths=run.strengths)
+    # saga is far from its optimum after the same work where units and classes are many
+    many = head.weight.shape[1] > MANY
+    path = partial(
+        posthoc.l1_path_by_gradients if many else posthoc.l1_path, strengths=run.strengths
+    )
     fitted = posthoc.heads_on_path(units["train"], units["validation"], path)
     heads = [(f"L1 {s:g}", *found) for s, found in zip(run.strengths, fitted, strict=True)]
+    if many:
+        name, weight, bias = heads[0]
+        cut = analysis.pruned(weight, 5, per_class=True)
+        heads.append((f"{name}, cut to 5, refitted", *posthoc.refitted(cut, bias, *units["train"])))
     cut = analysis.pruned(head.weight, 5, per_class=True)
     heads.append(("cut to 5, refitted", *posthoc.refitted(cut, head.bias, *units["train"])))
     x, y = units[run.judge]

@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.posthoc import STRENGTHS, l1_path, refitted, sparse_heads
+from experiments.posthoc import (
+    STRENGTHS,
+    l1_path,
+    l1_path_by_gradients,
+    refitted,
+    sparse_heads,
+)
 
 
 def split(n, seed):
@@ -38,6 +44,24 @@ def test_refitting_keeps_the_connections_and_lowers_the_loss():
 
     assert objective(again, bias_again) < objective(weight, bias)
     assert float(again.abs().max()) > float(weight.abs().max())
+
+
+def test_gradients_find_the_optimum_that_saga_finds():
+    """At the optimum of the first two strengths no zero weight pulls harder than the penalty."""
+    units, labels = split(600, 0)
+    strengths = STRENGTHS[:2]
+    both = l1_path(units, labels, strengths), l1_path_by_gradients(units, labels, strengths, 1000)
+    for strength, (weight, bias), (again, bias_again) in zip(strengths, *both, strict=True):
+
+        def objective(w, b, strength=strength):
+            loss = nn.functional.cross_entropy(units @ w.T + b, labels)
+            return float(loss + strength * w.abs().sum())
+
+        assert objective(again, bias_again) <= objective(weight, bias) + 1e-6
+        slope = (
+            (units @ again.T + bias_again).softmax(1) - nn.functional.one_hot(labels)
+        ).T @ units
+        assert float(slope[again == 0].abs().max()) / len(units) <= strength * 1.001
 
 
 def test_validation_images_choose_between_the_two(monkeypatch):

@@ -10,13 +10,9 @@ def sets(rows):
     return [frozenset(np.flatnonzero(row).tolist()) for row in rows]
 
 
-@pytest.mark.parametrize(
-    ("classes", "concepts"), [(2, 6), (24, 16), (100, 24), (365, 40)]
-)
+@pytest.mark.parametrize(("classes", "concepts"), [(2, 6), (24, 16), (100, 24), (365, 40)])
 @pytest.mark.parametrize("parts", [(2,), (2, 3), (3,), (2, 3, 4)])
-def test_sets_have_the_sizes_asked_for_and_none_contains_another(
-    classes, concepts, parts
-):
+def test_sets_have_the_sizes_asked_for_and_none_contains_another(classes, concepts, parts):
     drawn = sets(draw_composition(classes, concepts, parts, np.random.default_rng(0)))
     assert len(set(drawn)) == classes
     assert {len(members) for members in drawn} <= set(parts)
@@ -26,9 +22,7 @@ def test_sets_have_the_sizes_asked_for_and_none_contains_another(
 def test_all_pairs_can_be_asked_for_and_no_more():
     rows = draw_composition(66, 12, (2,), np.random.default_rng(0))
     assert len(set(sets(rows))) == 66
-    with pytest.raises(
-        ValueError, match="classes must be at most 66 when concepts is 12, got 67"
-    ):
+    with pytest.raises(ValueError, match="classes must be at most 66 when concepts is 12, got 67"):
         draw_composition(67, 12, (2,), np.random.default_rng(0))
 
 
@@ -46,9 +40,7 @@ def test_distractors_are_added_exactly_while_one_is_allowed():
             free = [
                 k
                 for k in set(range(12)) - shown
-                if not any(
-                    row <= shown | {k} for i, row in enumerate(classes) if i != label
-                )
+                if not any(row <= shown | {k} for i, row in enumerate(classes) if i != label)
             ]
             shown |= set(sorted(free, key=lambda k: -key[k])[:1])
         assert extra == shown - classes[label]

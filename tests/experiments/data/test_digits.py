@@ -36,9 +36,7 @@ def test_streamed_equals_in_memory():
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(
-        ValueError, match="seed must be an integer of at least 0, got -1"
-    ):
+    with pytest.raises(ValueError, match="seed must be an integer of at least 0, got -1"):
         Digits(seed=-1)
     with pytest.raises(ValueError, match=r"split must be one of .*, got 'dev'"):
         Digits().tensors("dev")

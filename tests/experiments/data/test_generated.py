@@ -39,9 +39,7 @@ def test_shapes_types_and_range(source):
     assert masks.shape == (3, source.concepts, source.size, source.size)
     assert masks.dtype == torch.bool
     assert len(source.class_names) == source.classes == len(set(source.class_names))
-    assert (
-        len(source.concept_names) == source.concepts == len(set(source.concept_names))
-    )
+    assert len(source.concept_names) == source.concepts == len(set(source.concept_names))
 
 
 def test_composition_rows_are_distinct_and_none_contains_another(source):
@@ -76,31 +74,22 @@ def test_streamed_equals_in_memory(source):
     assert len(streamed) == n
     for i in [0, 1, n // 2, n - 1]:
         image, label = streamed[i]
-        assert (
-            torch.equal(image, images[i]) and label == labels[i] == i % source.classes
-        )
+        assert torch.equal(image, images[i]) and label == labels[i] == i % source.classes
     assert torch.equal(streamed[-1][0], images[-1])
     assert torch.equal(source.tensors("validation", [n - 1, 0])[0], images[[n - 1, 0]])
-    with pytest.raises(
-        IndexError, match=f"index must be between -{n} and {n - 1}, got {n}"
-    ):
+    with pytest.raises(IndexError, match=f"index must be between -{n} and {n - 1}, got {n}"):
         streamed[n]
 
 
 def test_a_loader_with_workers_gives_the_same_images(source):
-    loader = DataLoader(
-        pickle.loads(pickle.dumps(source.split("train", 4))), batch_size=4
-    )
+    loader = DataLoader(pickle.loads(pickle.dumps(source.split("train", 4))), batch_size=4)
     images, labels = next(iter(loader))
     assert torch.equal(images, source.tensors("train", 4)[0])
     assert labels.tolist() == source.tensors("train", 4)[1].tolist()
 
 
 def test_splits_share_no_image(source):
-    parts = [
-        source.tensors(split, 5)[0].flatten(1)
-        for split in ("train", "validation", "test")
-    ]
+    parts = [source.tensors(split, 5)[0].flatten(1) for split in ("train", "validation", "test")]
     every = torch.cat(parts)
     assert len(every.unique(dim=0)) == len(every)
 
@@ -115,9 +104,7 @@ def test_no_image_shows_all_concepts_of_another_class(source):
     shown = source.shown("train", 800)
     complete = shown.float() @ source.composition.float().T == source.composition.sum(1)
     labels = torch.arange(800) % source.classes
-    assert torch.equal(
-        complete, torch.nn.functional.one_hot(labels, source.classes).bool()
-    )
+    assert torch.equal(complete, torch.nn.functional.one_hot(labels, source.classes).bool())
 
 
 def test_distractors_occur_and_are_bounded(source):
@@ -172,13 +159,9 @@ def test_bad_requests_are_named(source):
         with pytest.raises(ValueError, match=message):
             ask("dev", 2)
     for ask in (source.tensors, source.masks, source.shown):
-        with pytest.raises(
-            ValueError, match="which must be an integer of at least 1, got 0"
-        ):
+        with pytest.raises(ValueError, match="which must be an integer of at least 1, got 0"):
             ask("train", 0)
-        with pytest.raises(
-            ValueError, match=r"which must list .* at least 0, got \[3, -1\]"
-        ):
+        with pytest.raises(ValueError, match=r"which must list .* at least 0, got \[3, -1\]"):
             ask("train", [3, -1])
     with pytest.raises(ValueError, match="n must be an integer of at least 1, got 0"):
         source.split("train", 0)

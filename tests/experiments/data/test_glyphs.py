@@ -23,9 +23,7 @@ def test_masks_are_the_patterns_somewhere(size):
         strokes = patterns[concept].nonzero()
         low, high = strokes.min(0).values, strokes.max(0).values + 1
         tight = patterns[concept, low[0] : high[0], low[1] : high[1]]
-        assert torch.equal(
-            window, tight.repeat_interleave(scale, 0).repeat_interleave(scale, 1)
-        )
+        assert torch.equal(window, tight.repeat_interleave(scale, 0).repeat_interleave(scale, 1))
 
 
 def test_without_noise_exactly_the_masks_are_bright():

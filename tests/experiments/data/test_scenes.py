@@ -106,9 +106,7 @@ def test_class_names_are_those_of_its_concepts():
 
 
 @pytest.mark.parametrize("size", [24, 32, 64, 224])
-@pytest.mark.parametrize(
-    ("classes", "concepts"), [(24, 16), (100, 32), (365, 48), (365, 288)]
-)
+@pytest.mark.parametrize(("classes", "concepts"), [(24, 16), (100, 32), (365, 48), (365, 288)])
 def test_sizes_from_small_to_places365(size, classes, concepts):
     scenes = Scenes(size=size, classes=classes, concepts=concepts)
     image, label = scenes.split("train", 10**6)[classes - 1]

@@ -45,3 +45,11 @@ def test_a_finished_run_is_read_not_trained(drawn, tmp_path):
     names = [head["name"] for head in first["sparse_heads"]]
     assert names == ["L1 0.02", "cut to 5, refitted"]
     assert first["sparse_heads"][1]["weights"] <= 5 < first["weights_per_class"]
+
+
+def test_a_wide_net_gets_a_head_cut_to_five_from_its_path(monkeypatch, tmp_path):
+    monkeypatch.setattr(runs, "MANY", 32)
+    record = finished(Run(TINY, DENSE, 0, "validation", strengths=(0.02,)), tmp_path)
+    weights = {head["name"]: head["weights"] for head in record["sparse_heads"]}
+    assert list(weights) == ["L1 0.02", "L1 0.02, cut to 5, refitted", "cut to 5, refitted"]
+    assert weights["L1 0.02, cut to 5, refitted"] <= 5
