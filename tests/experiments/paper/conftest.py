@@ -22,17 +22,23 @@ QUICK = Recipe(
 )
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As `run` has it: the last digits of a result depend on the number of threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def quick(monkeypatch, tmp_path):
     """A maker of runs, by network, method and seed, that lie in the test's folder."""
     monkeypatch.setitem(RECIPES["scenes"], "tiny", QUICK)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     place = Place(tmp_path / "out", {})
 
     def make(network="resnet18_isgd", method="isgd", seed=0):
         planned = Planned(network, method, DATA, "tiny", seed)
         return Run(planned, place, place.images(planned))
 
-    yield make
-    torch.set_num_threads(threads)
+    return make
