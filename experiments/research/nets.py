@@ -29,6 +29,7 @@ def widened(
 def local(channels: int, classes: int, units: int, blocks: int = 2) -> Classifier:
     """A net whose units see 7 (one block) or 13 pixels (two blocks): an object of the scenes, not two.
 
+    >>> import torch
     >>> local(3, 24, units=64).maps(torch.rand(1, 3, 24, 24)).shape
     torch.Size([1, 64, 12, 12])
     """

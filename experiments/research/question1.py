@@ -43,7 +43,8 @@ CHOSEN_FROM = {
     128: (0.0005, 0.001, 0.002, 0.003, 0.004, 0.005),
     512: (0.0002, 0.0005, 0.001),
 }
-# by units: the penalty that keeps most of the accuracy, and one that leaves about 5 weights a class
+# by units: the penalty that keeps most of the accuracy, and one that leaves about 5 weights a class; at 512 a guess,
+# which `--choose` is to judge
 L1 = {64: (0.003, 0.008), 128: (0.001, 0.0035), 512: (0.0005,)}
 # of heads fitted afterwards
 STRENGTHS = {

@@ -149,8 +149,8 @@ def agreeing(iou: Tensor, chosen: dict[str, Tensor], truth: Tensor) -> dict[str,
 def correlations(units: Tensor, shown: Tensor) -> Tensor:
     """Of activation and presence over images, (m, l); 0 where one of them does not vary.
 
-    >>> correlations(torch.tensor([[0.0], [1.0]]), torch.tensor([[1.0, 0.0], [1.0, 1.0]]))
-    tensor([[0., 1.]])
+    >>> correlations(torch.tensor([[0.0], [2.0]]), torch.tensor([[1.0, 2.0], [1.0, 0.0]])).round()
+    tensor([[ 0., -1.]])
     """
     x, y = (values - values.mean(0) for values in (units, shown))
     norms = x.norm(dim=0)[:, None] * y.norm(dim=0)
