@@ -37,6 +37,7 @@ from experiments.jobs import Job
 from experiments.problems import PROBLEMS
 from experiments.reading import write_reports
 from experiments.tables import pair_lines, run_table
+from experiments.threads import threads
 from interpretable_sgd import InterpretableSGD
 
 FIGURES = (convergence, accuracy, heads, explained)
@@ -56,12 +57,8 @@ def _option(text: str) -> tuple[str, Any]:
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status, 130 after Ctrl-C."""
     args = _parse(argv)
-    before = torch.get_num_threads()
-    torch.set_num_threads(args.threads)
-    try:
+    with threads(args.threads):
         return _demo(args)
-    finally:
-        torch.set_num_threads(before)
 
 
 def _demo(args: argparse.Namespace) -> int:

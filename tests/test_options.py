@@ -185,6 +185,21 @@ def test_defaults_follow_the_mode(options: dict, expected: dict) -> None:
         assert {key: group[key] for key in expected} == expected
 
 
+OF_EVERY_MODE = {
+    "block_size": 5,
+    "layers": "head",
+    "lipschitz": "gate",
+    "mask": "shared",
+    "draw": "independent",
+    "correction": "none",
+    "probabilities": "waterfill",
+    "foresight": 10,
+    "memory": 0.9,
+    "nonfinite": "allow",
+    "seed": 0,
+}
+
+
 def test_defaults_are_the_documented_ones() -> None:
     group = InterpretableSGD([parameter()]).param_groups[0]
     documented = {
@@ -194,18 +209,7 @@ def test_defaults_are_the_documented_ones() -> None:
         "weight_decay": 0,
         "nesterov": False,
         "maximize": False,
-        "block_size": 5,
-        "layers": "head",
-        "lipschitz": "gate",
-        "mask": "shared",
-        "draw": "independent",
-        "correction": "none",
-        "probabilities": "waterfill",
-        "foresight": 10,
-        "memory": 0.9,
-        "nonfinite": "allow",
-        "seed": 0,
-    }
+    } | OF_EVERY_MODE
     assert {key: group[key] for key in documented} == documented
 
 
@@ -225,19 +229,7 @@ def test_every_group_has_every_default_and_no_object() -> None:
 
 
 def test_completing_twice_changes_nothing() -> None:
-    group: dict[str, Any] = {key: None for key in KEYS} | {
-        "block_size": 5,
-        "layers": "head",
-        "lipschitz": "gate",
-        "mask": "shared",
-        "draw": "independent",
-        "correction": "none",
-        "probabilities": "waterfill",
-        "foresight": 10,
-        "memory": 0.9,
-        "nonfinite": "allow",
-        "seed": 0,
-    }
+    group: dict[str, Any] = {key: None for key in KEYS} | OF_EVERY_MODE
     once = completed(group)
     assert completed(once) == once
     assert group["sparsity"] is None, "the caller's dict is not written to"

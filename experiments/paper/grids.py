@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from experiments.paper.planned import Planned
+from experiments.paper.planned import DENSE, Planned
 from experiments.paper.recipes import SCALES
 
 Row = tuple[str, str]
 CONCEPTS = "broden"  # what units are labelled by where images carry no concepts; no table's data
 SEEDS = {"tiny": (0, 1), "small": (0, 1, 2), "paper": (0, 1, 2), "code": (0, 1, 2)}
 
-DENSE, DYNAMIC_5, OURS = ("resnet18", "sgd"), ("resnet18_d5a", "sgd"), ("resnet18_isgd", "isgd")
+DYNAMIC_5, OURS = ("resnet18_d5a", "sgd"), ("resnet18_isgd", "isgd")
 L1 = ("resnet18_l1", "l1")
 INNER = ("resnet18_d32_32_5a", "sgd")
 

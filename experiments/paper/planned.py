@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass
 
 from experiments.paper import store
 
+# network and method of the net whose head is cut, and on whose units sparse heads are fitted
+DENSE = ("resnet18", "sgd")
+
 
 @dataclass(frozen=True)
 class Planned:

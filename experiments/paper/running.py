@@ -24,11 +24,11 @@ from experiments.paper import arguments, store
 from experiments.paper.catalog import FIGURES, Entry, done, together
 from experiments.paper.frozen import MISSING, installed
 from experiments.paper.place import Place
-from experiments.paper.planned import Planned
-from experiments.paper.runs import FROZEN
+from experiments.paper.planned import DENSE, Planned
 from experiments.paper.screen import Screen
 from experiments.paper.showing import show
 from experiments.paper.workers import one_after_another, side_by_side, stoppable
+from experiments.threads import threads
 from experiments.train.ranks import Ranks, joined
 
 STOPPED = 130  # exit status after Ctrl-C
@@ -60,15 +60,11 @@ def main(argv: Sequence[str]) -> int:
     _check(parser, args)
     data = arguments.restricted(args.data, entries, args.scale)
     planned = together(entries, args.scale, args.seeds, data)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with joined(None if args.device == "auto" else args.device, PATIENCE) as ranks:
-            places = _places(args, arguments.sources(args.data, entries, args.scale), ranks)
-            _open(parser, planned, places[0])
-            return _run(entries, planned, places, args)
-    finally:
-        torch.set_num_threads(threads)
+    device = None if args.device == "auto" else args.device
+    with threads(1), joined(device, PATIENCE) as ranks:
+        places = _places(args, arguments.sources(args.data, entries, args.scale), ranks)
+        _open(parser, planned, places[0])
+        return _run(entries, planned, places, args)
 
 
 def _run(
@@ -103,7 +99,7 @@ def _run(
         show(console, entry, runs, entry.planned(args.scale, args.seeds, data), args.out)
         for entry in entries
     ]
-    if any((run.network, run.method) == FROZEN for run in planned) and not installed():
+    if any((run.network, run.method) == DENSE for run in planned) and not installed():
         console.print(MISSING, style="dim", markup=False, soft_wrap=True)
     for label, text in screen.failures:
         console.print(f"{label} failed: {text}", style="red", markup=False, soft_wrap=True)

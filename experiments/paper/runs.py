@@ -18,15 +18,13 @@ from experiments.paper import networks, store
 from experiments.paper.frozen import STRENGTHS
 from experiments.paper.methods import Method, method
 from experiments.paper.place import Place, required
-from experiments.paper.planned import Planned
+from experiments.paper.planned import DENSE, Planned
 from experiments.paper.recipes import Recipe, recipe
 from experiments.paper.verdict import Arrays, Record, judged
 from experiments.paper.watching import Watch
 from experiments.train import randomness
 from experiments.train.loop import Progress, Training
 from interpretable_sgd import InterpretableSGD
-
-FROZEN = ("resnet18", "sgd")  # whose units sparse heads are fitted on
 
 
 class Prepared(NamedTuple):
@@ -150,7 +148,7 @@ class Run:
 
     @property
     def _frozen(self) -> bool:
-        return (self.planned.network, self.planned.method) == FROZEN
+        return (self.planned.network, self.planned.method) == DENSE
 
     def _watch(self) -> Watch:
         images, chosen, place = self.images, self.recipe, self.place

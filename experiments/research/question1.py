@@ -33,8 +33,9 @@ from experiments.research.methods import (
     l1,
 )
 from experiments.research.problems import SIZES
-from experiments.research.runs import Run, all_of, threads, write_lines
+from experiments.research.runs import Run, all_of, write_lines
 from experiments.research.scan import variant
+from experiments.threads import threads
 
 SEEDS = (10, 11, 12, 13, 14)
 RATES = (0.1, 0.2, 0.4)

@@ -20,8 +20,9 @@ from experiments import results
 from experiments.research import unit_tables
 from experiments.research.methods import DENSE
 from experiments.research.problems import CONCEPTS
-from experiments.research.runs import Run, all_of, threads, write_lines
+from experiments.research.runs import Run, all_of, write_lines
 from experiments.research.scan import CONFIRMED, SCAN
+from experiments.threads import threads
 
 SEEDS = (20, 21, 22, 23, 24)
 STRENGTHS = (0.012, 0.008, 0.006)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -212,17 +211,6 @@ def all_of(
 ) -> list[results.Record]:
     """The records of runs, in order."""
     return [finished(run, out, tell) for run in runs]
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """So many threads of torch inside; the number before afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def write_lines(path: Path, runs: Sequence[results.Record]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from experiments.paper.planned import Planned
+from experiments.paper.planned import DENSE, Planned
 from experiments.paper.published import NAMES
 from experiments.paper.store import Stored
 from experiments.paper.tables.rows import Point, of, path, pruned, title
@@ -13,7 +13,6 @@ from experiments.paper.tables.sheet import Sheet, spread
 COLUMNS = ("method", "seeds", "weights\n/class", "test\ntop-1, %")
 PRUNED = (2, 3, 5, 10, 25)
 PATHS = {"saga": "sparse_heads", "glm_saga": "glm_saga_heads"}
-DENSE = ("resnet18", "sgd")
 
 
 def frontier(runs: Sequence[Stored], planned: Sequence[Planned]) -> list[Sheet]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiments.paper.planned import Planned
+from experiments.paper.planned import DENSE, Planned
 from experiments.paper.published import NAMES, TOP1, TOP5
 from experiments.paper.store import Stored
 from experiments.paper.tables.rows import CUT, label_score, of, title
@@ -26,7 +26,6 @@ COLUMNS = (
     "F1",
 )
 SCORES = (("mean_iou", 3), ("top100_iou", 3), ("detectors", 0), ("unique", 0), ("f1", 2))
-DENSE = ("resnet18", "sgd")
 
 
 def table1(runs: Sequence[Stored], planned: Sequence[Planned]) -> list[Sheet]:

@@ -1,12 +1,12 @@
 """Runs that take a second: the true code on few, small images."""
 
 import pytest
-import torch
 
 from experiments.paper.place import Place
 from experiments.paper.planned import Planned
 from experiments.paper.recipes import RECIPES, Recipe
 from experiments.paper.runs import Run
+from experiments.threads import threads
 from experiments.train.schedules import Schedule
 
 DATA = "scenes:size=16,classes=4,concepts=6,train=48,validation=20,test=24"
@@ -25,10 +25,8 @@ QUICK = Recipe(
 @pytest.fixture(autouse=True)
 def one_thread():
     """As `run` has it: the last digits of a result depend on the number of threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with threads(1):
+        yield
 
 
 @pytest.fixture
