@@ -39,7 +39,8 @@ def test_a_killed_rank_is_started_again_and_the_run_ends_as_if_nothing_had_been(
     process = launch(tmp_path, "kill", "--max-restarts=1")
     said, _ = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0, said
-    assert "exitcode: -9" in said
+    # Which rank torchrun calls the first to fail depends on who is seen first: not looked at.
+    assert (tmp_path / "killed").exists()
     found, straight = checkpoints.latest(tmp_path), together.training()
     straight.run()
     wanted = straight.snapshot()
