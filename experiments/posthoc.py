@@ -57,7 +57,7 @@ def sparse_heads(
 
 
 def heads_on_path(
-    train: Split, validation: Split, path: Path | None = None
+    train: Split, validation: Split, path: Path | None = None, at_most: int | None = None
 ) -> list[tuple[Tensor, Tensor]]:
     """Weight (c, m) and bias (c,) for each strength, in the units' own scale.
 
@@ -68,11 +68,15 @@ def heads_on_path(
         train: units (n, m) and labels (n,).
         validation: the same; chooses.
         path: who fits the heads; `l1_path` if None.
+        at_most: weights that each class keeps before they are fitted again, its largest; None for all.
     """
     scale = train[0].std(0).clamp(min=1e-6)
     train, validation = (((x / scale).cpu(), y.cpu()) for x, y in (train, validation))
     chosen = []
     for weight, bias in (path or l1_path)(*train):
+        if at_most is not None:
+            kept = analysis.pruned(weight / scale.cpu(), at_most, per_class=True)
+            weight = weight.where(kept != 0, 0)
         heads = [(weight, bias), refitted(weight, bias, *train)]
         weight, bias = max(heads, key=lambda head: _accuracy(head, validation))
         chosen.append((weight / scale.cpu(), bias))

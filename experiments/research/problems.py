@@ -6,6 +6,7 @@ Learning rates were chosen for SGD, on validation images of seed 0.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from experiments.data.scenes import Scenes
@@ -44,6 +45,18 @@ SIZES = {
         lr=0.2,
     ),
 }
+
+
+def enlarged(problem: Problem, times: int) -> Problem:
+    """The same with so many times the training images, and so as many times the steps.
+
+    >>> enlarged(SIZES[64], 3).sizes
+    (15000, 1500, 2000)
+    """
+    if times == 1 or problem.sizes is None:
+        return problem
+    train, *others = problem.sizes
+    return replace(problem, name=f"{problem.name}, x{times}", sizes=(times * train, *others))
 
 
 HALVING = partial(small_resnet, strides=(2, 2, 2))

@@ -23,7 +23,9 @@ from experiments.training import train
 from interpretable_sgd import analysis
 
 CONCEPT_IMAGES = 1000
-MANY = 128  # units beyond which the L1 path is fitted by gradients, and its head also cut to 5
+MANY = 128  # units beyond which the L1 path is fitted by gradients
+COUNT = 5  # weights that a head cut afterwards has for each class
+CUT = f"cut to {COUNT}, refitted"
 CUTS = (1, 2, 3, 4, 5, 6, 8, 10, 16, 32, 64)
 Split = tuple[Tensor, Tensor]
 
@@ -147,7 +149,7 @@ def _accuracies(model: Classifier, data: dict[str, Split], judge: str) -> dict[s
 
 
 def _sparse_heads(run: Run, model: Classifier, data: dict[str, Split]) -> list[dict[str, Any]]:
-    """Heads fitted on the frozen units: the L1 path, and the trained head cut to 5 and fitted again."""
+    """Heads fitted on the frozen units: an L1 path, its points cut to 5 weights a class, the trained head so cut."""
     head = analysis.find_head(model)
     units = {split: (read(model, head, x)[0], y) for split, (x, y) in data.items()}
     # saga is far from its optimum after the same work where units and classes are many
@@ -155,23 +157,25 @@ def _sparse_heads(run: Run, model: Classifier, data: dict[str, Split]) -> list[d
     path = partial(
         posthoc.l1_path_by_gradients if many else posthoc.l1_path, strengths=run.strengths
     )
-    fitted = posthoc.heads_on_path(units["train"], units["validation"], path)
-    heads = [(f"L1 {s:g}", *found) for s, found in zip(run.strengths, fitted, strict=True)]
-    if many:
-        name, weight, bias = heads[0]
-        cut = analysis.pruned(weight, 5, per_class=True)
-        heads.append((f"{name}, cut to 5, refitted", *posthoc.refitted(cut, bias, *units["train"])))
-    cut = analysis.pruned(head.weight, 5, per_class=True)
-    heads.append(("cut to 5, refitted", *posthoc.refitted(cut, head.bias, *units["train"])))
-    x, y = units[run.judge]
+    heads = []
+    for at_most, suffix in ((None, ""), (COUNT, f", {CUT}")):
+        fitted = posthoc.heads_on_path(units["train"], units["validation"], path, at_most)
+        heads += [(f"L1 {s:g}{suffix}", *h) for s, h in zip(run.strengths, fitted, strict=True)]
+    cut = analysis.pruned(head.weight, COUNT, per_class=True)
+    heads.append((CUT, *posthoc.refitted(cut, head.bias, *units["train"])))
+    n = min(CONCEPT_IMAGES, len(units[run.judge][1]))
+
+    def accuracy(weight: Tensor, bias: Tensor, split: str) -> float:
+        x, y = units[split]
+        return test_accuracy(x @ weight.T + bias, y)
+
     return [
         {
             "name": name,
             "weights": float(analysis.weights_per_class(weight).double().mean()),
-            "accuracy": test_accuracy(x @ weight.T + bias, y),
-            "unit_figures": measure(
-                model, weight, run.problem.source(run.seed), run.judge, min(CONCEPT_IMAGES, len(y))
-            ),
+            "accuracy": accuracy(weight, bias, run.judge),
+            "validation_accuracy": accuracy(weight, bias, "validation"),
+            "unit_figures": measure(model, weight, run.problem.source(run.seed), run.judge, n),
         }
         for name, weight, bias in heads
     ]

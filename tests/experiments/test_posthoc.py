@@ -6,6 +6,7 @@ from torch import nn
 
 from experiments.posthoc import (
     STRENGTHS,
+    heads_on_path,
     l1_path,
     l1_path_by_gradients,
     refitted,
@@ -30,6 +31,21 @@ def test_the_path_goes_from_few_weights_to_many_and_finds_the_units():
     weight, _ = l1_path(*split(600, 0))[0]
     own = weight[:, :3].diagonal()
     assert (weight[:, 3:].abs() < own[:, None]).all()
+
+
+def test_points_of_a_path_are_cut_to_the_largest_weights_of_each_class_and_fitted_again():
+    """In the units' own scale: a unit a thousand times larger has a weight a thousandth as large, which goes first."""
+    units, labels = split(600, 0)
+    whole = heads_on_path((units, labels), split(200, 1))
+    cut = heads_on_path((units, labels), split(200, 1), at_most=2)
+    for (weight, _), (kept, _) in zip(whole, cut, strict=True):
+        assert ((kept != 0).sum(1) <= 2).all() and ((kept != 0) <= (weight != 0)).all()
+    assert (cut[-1][0] != 0).sum() == 6 < (whole[-1][0] != 0).sum()
+    grown = units * torch.where(torch.arange(20) == 0, 1e3, 1.0)
+    assert (whole[-1][0][0, 0] != 0) and cut[-1][0][0, 0] != 0
+    validation = split(200, 1)
+    validation = (validation[0] * torch.where(torch.arange(20) == 0, 1e3, 1.0), validation[1])
+    assert heads_on_path((grown, labels), validation, at_most=2)[-1][0][0, 0] == 0
 
 
 def test_refitting_keeps_the_connections_and_lowers_the_loss():

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from experiments.research import question1, question2, unit_tables
 from experiments.research.methods import DENSE, OURS
+from experiments.research.runs import CUT
 from experiments.research.scan import SCAN
 
 
@@ -31,15 +32,40 @@ def record(method, seed, accuracy, weights=5.0, iou=0.1, f1=0.9, **more):
 
 
 def heads(*points):
-    return [{"name": name, "weights": w, "accuracy": a} for name, w, a in points]
+    names = ("name", "weights", "accuracy", "validation_accuracy")
+    return [dict(zip(names, point, strict=True)) for point in points]
 
 
 RECORDS = [
-    record(DENSE.name, 0, 0.90, 64.0, sparse_heads=heads(("L1 a", 4.0, 0.8), ("L1 b", 6.0, 0.9), ("cut", 5, 0.7))),
+    record(
+        DENSE.name,
+        0,
+        0.90,
+        64.0,
+        sparse_heads=heads(
+            ("L1 a", 4.0, 0.8, 0.80),
+            ("L1 b", 6.0, 0.9, 0.84),
+            (f"L1 a, {CUT}", 4.0, 0.81, 0.80),
+            (f"L1 b, {CUT}", 5.0, 0.79, 0.81),
+            (CUT, 5.0, 0.7, 0.7),
+        ),
+    ),
     record(OURS.name, 0, 0.91),
-    record(DENSE.name, 1, 0.92, 64.0, sparse_heads=heads(("L1 a", 7.0, 0.9), ("L1 b", 9.0, 0.9), ("cut", 5, 0.7))),
+    record(
+        DENSE.name,
+        1,
+        0.92,
+        64.0,
+        sparse_heads=heads(
+            ("L1 a", 7.0, 0.9, 0.85),
+            ("L1 b", 9.0, 0.9, 0.86),
+            (f"L1 a, {CUT}", 4.9, 0.88, 0.87),
+            (f"L1 b, {CUT}", 5.0, 0.89, 0.86),
+            (CUT, 5.0, 0.7, 0.7),
+        ),
+    ),
     record(OURS.name, 1, 0.92),
-]  # fmt: skip
+]
 
 
 def shown(table):
@@ -48,21 +74,39 @@ def shown(table):
     return console.file.getvalue()
 
 
-def test_a_path_is_read_at_five_weights():
+def test_a_path_is_read_at_five_weights_and_validation_images_choose():
     found = question1.rows(RECORDS)
-    assert found["dense, post-hoc L1 path at 5"][0][0] == pytest.approx(0.85)
-    assert found["dense, post-hoc L1 path at 5"][1][0] == 0.9
+    assert found["dense, L1 path at 5"] == {0: (pytest.approx(0.85), 5), 1: (0.9, 5)}
     assert found["dense, cut to 5"][0][0] == pytest.approx(0.6)
-    assert found["dense, cut to 5, refitted"][1][0] == 0.7
+    assert found[f"dense, {CUT}"][1][0] == 0.7
+    assert found[f"dense, L1 path, {CUT}"] == {0: (0.79, 5.0), 1: (0.88, 4.9)}
+    assert found[question1.POST_HOC] == {0: (pytest.approx(0.85), 5), 1: (0.88, 4.9)}
 
 
 def test_differences_are_paired_by_seed():
     found = question1.rows(RECORDS)
     assert question1.difference(found, OURS.name, DENSE.name).mean == pytest.approx(0.005)
-    assert question1.difference(found, OURS.name, question1.PATH).mean == pytest.approx(0.04)
+    assert question1.difference(found, OURS.name, question1.POST_HOC).mean == pytest.approx(0.05)
     assert question1.difference(found, OURS.name, OURS.name) is None
     assert question1.difference(found, OURS.name, "absent") is None
     assert "+0.50 +- 6.35" in shown(question1.table("scenes", RECORDS))
+
+
+def test_more_images_are_more_steps_of_all_but_l1():
+    short, long = (question1.grid([128], [10, 11], times) for times in (1, 3))
+    assert [len(short), len(long)] == [14, 10]
+    for run, longer in zip(short[:5], long[:5], strict=True):
+        assert (run.method, run.strengths) == (longer.method, longer.strengths)
+        assert longer.problem.sizes == (15000, *run.problem.sizes[1:])
+        assert longer.problem.epochs == run.problem.epochs
+        assert longer.config["data"] == "scenes-128, x3" != run.config["data"]
+
+
+@pytest.mark.parametrize("times", ["0", "-1", "11", "x"])
+def test_times_are_counted_from_one_to_ten(times, capsys):
+    with pytest.raises(SystemExit):
+        question1.main(["--images", times])
+    assert "argument --images: " in capsys.readouterr().err
 
 
 def test_ratios_of_iou_are_to_the_dense_net_of_the_seed():

@@ -1,10 +1,11 @@
 """A run is trained once, and looks at test images only if it says so."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from experiments import results
+from experiments import posthoc, results
 from experiments.data.scenes import Scenes
 from experiments.research import runs
 from experiments.research.methods import DENSE
@@ -43,13 +44,19 @@ def test_a_finished_run_is_read_not_trained(drawn, tmp_path):
     assert finished(run, tmp_path, told.append) == first and len(told) == 1
     assert results.stored(tmp_path, replace(run, seed=1).config) is None
     names = [head["name"] for head in first["sparse_heads"]]
-    assert names == ["L1 0.02", "cut to 5, refitted"]
-    assert first["sparse_heads"][1]["weights"] <= 5 < first["weights_per_class"]
+    assert names == ["L1 0.02", "L1 0.02, cut to 5, refitted", "cut to 5, refitted"]
+    assert first["sparse_heads"][2]["weights"] <= 5 < first["weights_per_class"]
 
 
-def test_a_wide_net_gets_a_head_cut_to_five_from_its_path(monkeypatch, tmp_path):
-    monkeypatch.setattr(runs, "MANY", 32)
-    record = finished(Run(TINY, DENSE, 0, "validation", strengths=(0.02,)), tmp_path)
-    weights = {head["name"]: head["weights"] for head in record["sparse_heads"]}
-    assert list(weights) == ["L1 0.02", "L1 0.02, cut to 5, refitted", "cut to 5, refitted"]
-    assert weights["L1 0.02, cut to 5, refitted"] <= 5
+@pytest.mark.parametrize(("many", "fitter"), [(32, "l1_path_by_gradients"), (64, "l1_path")])
+def test_the_path_of_a_wide_net_is_fitted_by_gradients(many, fitter, monkeypatch, tmp_path):
+    asked = []
+
+    def fitted(units, labels, strengths):
+        asked.append(strengths)
+        return posthoc.l1_path_by_gradients(units, labels, strengths)
+
+    monkeypatch.setattr(runs, "MANY", many)
+    monkeypatch.setattr(runs, "posthoc", SimpleNamespace(**{**vars(posthoc), fitter: fitted}))
+    finished(Run(TINY, DENSE, 0, "validation", strengths=(0.02,)), tmp_path)
+    assert asked == [(0.02,)] * 2  # the path, and its points cut
