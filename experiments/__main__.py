@@ -18,8 +18,14 @@ COMMANDS = {
     "demo": ("experiments.demo", "train with SGD and with InterpretableSGD, compare, draw"),
     "toy": ("experiments.toy", "Figure 2: class formulas of a tiny network of known semantics"),
     "selection-map": ("experiments.selection_map", "Figure 3: EM and Dynamic-K selection on a map"),
-    "research1": ("experiments.research.question1", "accuracy at five weights a class, as nets grow"),
-    "research2": ("experiments.research.question2", "when units are concepts, and class formulas true"),
+    "research1": (
+        "experiments.research.question1",
+        "accuracy at five weights a class, as nets grow",
+    ),
+    "research2": (
+        "experiments.research.question2",
+        "when units are concepts, and class formulas true",
+    ),
     "pictures": ("experiments.pictures", "draw the pictures of the documentation"),
     "bench optimizer": ("experiments.bench.optimizer", "cost of a training step over SGD's"),
     "bench routing": ("experiments.bench.routing", "cost of routed layers"),

@@ -43,13 +43,9 @@ def draw_composition(
         if position < len(parts) - 1:
             wanted = min(wanted // (len(parts) - position), comb(concepts, size) // 6)
         candidates = _subsets(concepts, size, generator)
-        contained = (
-            candidates.astype(np.float32) @ rows.T.astype(np.float32)
-        ) == rows.sum(1)
+        contained = (candidates.astype(np.float32) @ rows.T.astype(np.float32)) == rows.sum(1)
         candidates = candidates[~contained.any(1)]
-        rows = np.concatenate(
-            [rows, _least_used(candidates, wanted, rows.sum(0), generator)]
-        )
+        rows = np.concatenate([rows, _least_used(candidates, wanted, rows.sum(0), generator)])
     if len(rows) < classes:
         raise ValueError(
             f"classes must be at most {len(rows)} when concepts is {concepts}, got {classes}"
@@ -57,13 +53,9 @@ def draw_composition(
     return rows[generator.permutation(classes)]
 
 
-def _subsets(
-    concepts: int, size: int, generator: np.random.Generator
-) -> NDArray[np.bool_]:
+def _subsets(concepts: int, size: int, generator: np.random.Generator) -> NDArray[np.bool_]:
     if comb(concepts, size) <= MOST_CANDIDATES:
-        members = np.array(
-            list(combinations(range(concepts), size)), dtype=int
-        ).reshape(-1, size)
+        members = np.array(list(combinations(range(concepts), size)), dtype=int).reshape(-1, size)
     else:
         keys = generator.random((MOST_CANDIDATES // 10, concepts))
         members = np.unique(np.sort(keys.argsort(1)[:, :size], 1), axis=0)

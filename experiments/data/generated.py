@@ -68,9 +68,7 @@ class Generated(ABC):
             which: how many images from the first, or the image numbers.
         """
         indices = as_indices(which)
-        images = np.empty(
-            (len(indices), self.channels, self.size, self.size), dtype=np.float32
-        )
+        images = np.empty((len(indices), self.channels, self.size, self.size), dtype=np.float32)
         for part in self._parts(indices):
             images[part] = self._generate(split, indices[part])[0]
         return torch.from_numpy(images), torch.tensor(indices) % self.classes
@@ -78,9 +76,7 @@ class Generated(ABC):
     def masks(self, split: str, which: int | Sequence[int]) -> Tensor:
         """Boolean tensor (n, concepts, size, size): the visible pixels of each concept, distractors included."""
         indices = as_indices(which)
-        masks = np.empty(
-            (len(indices), self.concepts, self.size, self.size), dtype=bool
-        )
+        masks = np.empty((len(indices), self.concepts, self.size, self.size), dtype=bool)
         names = np.arange(self.concepts)[:, None, None]
         for part in self._parts(indices):
             masks[part] = self._generate(split, indices[part])[1][:, None] == names
@@ -88,9 +84,7 @@ class Generated(ABC):
 
     def shown(self, split: str, which: int | Sequence[int]) -> Tensor:
         """Boolean tensor (n, concepts): the concepts in each image, its class's own and distractors."""
-        own, extra = self._choose(
-            Streams(self.seed, split, as_indices(which)), as_indices(which)
-        )
+        own, extra = self._choose(Streams(self.seed, split, as_indices(which)), as_indices(which))
         return torch.from_numpy(own | extra)
 
     def _parts(self, indices: list[int]) -> list[slice]:
@@ -103,9 +97,7 @@ class Generated(ABC):
         labels = np.array(indices) % self.classes
         counts = (streams.uniform() * (self.distractors + 1)).astype(int)
         keys = streams.uniform(self.concepts)
-        return self._rows()[labels], draw_distractors(
-            self._rows(), labels, counts, keys
-        )
+        return self._rows()[labels], draw_distractors(self._rows(), labels, counts, keys)
 
     def _generate(
         self, split: str, indices: list[int]
@@ -131,8 +123,6 @@ class Split(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         if not -self.n <= index < self.n:
-            raise IndexError(
-                f"index must be between {-self.n} and {self.n - 1}, got {index}"
-            )
+            raise IndexError(f"index must be between {-self.n} and {self.n - 1}, got {index}")
         images, labels = self.source.tensors(self.name, [index % self.n])
         return images[0], int(labels[0])

@@ -98,10 +98,7 @@ class Glyphs(Generated):
     @property
     def class_names(self) -> list[str]:
         """Names such as "glyphs 3 + 7"."""
-        return [
-            f"glyphs {' + '.join(map(str, np.flatnonzero(row)))}"
-            for row in self._rows()
-        ]
+        return [f"glyphs {' + '.join(map(str, np.flatnonzero(row)))}" for row in self._rows()]
 
     def _draw(
         self, streams: Streams, own: NDArray[np.bool_], extra: NDArray[np.bool_]
@@ -123,9 +120,7 @@ class Glyphs(Generated):
     def _places(self, streams: Streams) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
         """Pixel rows and columns of glyph t, each (n, t, 5 scale), in distinct cells of the grid."""
         pitch, span = self.size // self._grid, self._scale * SIDE
-        cell = streams.uniform(self._grid**2).argsort(1, kind="stable")[
-            :, : self._slots
-        ]
+        cell = streams.uniform(self._grid**2).argsort(1, kind="stable")[:, : self._slots]
         offset = (streams.uniform(self._slots, 2) * (pitch - span + 1)).astype(int)
         row = (cell // self._grid) * pitch + offset[..., 0]
         column = (cell % self._grid) * pitch + offset[..., 1]

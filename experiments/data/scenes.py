@@ -75,9 +75,7 @@ class Scenes(Generated):
 
     @cached_property
     def _composition(self) -> NDArray[np.bool_]:
-        return draw_composition(
-            self.classes, self.concepts, PARTS, design_generator(self.seed)
-        )
+        return draw_composition(self.classes, self.concepts, PARTS, design_generator(self.seed))
 
     def _rows(self) -> NDArray[np.bool_]:
         return self._composition
@@ -91,9 +89,7 @@ class Scenes(Generated):
     def class_names(self) -> list[str]:
         """The names of each class's concepts, joined by " + "."""
         names = self.concept_names
-        return [
-            " + ".join(names[k] for k in np.flatnonzero(row)) for row in self._rows()
-        ]
+        return [" + ".join(names[k] for k in np.flatnonzero(row)) for row in self._rows()]
 
     def _draw(
         self, streams: Streams, own: NDArray[np.bool_], extra: NDArray[np.bool_]
@@ -106,9 +102,7 @@ class Scenes(Generated):
         tint = 1 + self.jitter * (0.6 * streams.uniform(slots, 3) - 0.3)
         owner = np.full((len(images), self.size, self.size), -1, dtype=np.int16)
         for t in range(slots):
-            _paint(
-                images, owner, order[:, t], local_frame(poses, t, self.size), tint[:, t]
-            )
+            _paint(images, owner, order[:, t], local_frame(poses, t, self.size), tint[:, t])
         images += self.noise * streams.normal(3, self.size, self.size)
         return np.clip(images, 0, 1, out=images), owner
 
@@ -186,9 +180,7 @@ def draw_poses(streams: Streams, size: int, slots: int, jitter: float) -> Poses:
 def local_frame(poses: Poses, t: int, size: int) -> tuple[Floats, Floats]:
     """Every pixel's coordinates in the frame of object ``t``, each (n, size, size); the object fills the unit disc."""
     axis = np.arange(size, dtype=np.float32) + 0.5
-    centre_x, centre_y, radius, cosine, sine = (
-        value[:, t, None, None] for value in poses
-    )
+    centre_x, centre_y, radius, cosine, sine = (value[:, t, None, None] for value in poses)
     x, y = (axis - centre_x) / radius, (axis[:, None] - centre_y) / radius
     return cosine * x + sine * y, cosine * y - sine * x
 

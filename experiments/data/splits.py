@@ -48,9 +48,7 @@ def as_indices(which: int | Sequence[int]) -> list[int]:
         return list(range(which))
     indices = [int(i) for i in which]
     if not indices or min(indices) < 0:
-        raise ValueError(
-            f"which must list image numbers of at least 0, got {list(which)!r}"
-        )
+        raise ValueError(f"which must list image numbers of at least 0, got {list(which)!r}")
     return indices
 
 
@@ -72,9 +70,7 @@ class Streams:
     def __init__(self, seed: int, split: str, indices: Sequence[int]) -> None:
         code = check_split(split)
         self._generators = [
-            np.random.Generator(
-                np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(code, i)))
-            )
+            np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(code, i))))
             for i in indices
         ]
 
@@ -84,9 +80,7 @@ class Streams:
 
     def normal(self, *shape: int) -> NDArray[np.float32]:
         """Standard normal numbers, shape (images, *shape)."""
-        return np.stack(
-            [g.standard_normal(shape, dtype=np.float32) for g in self._generators]
-        )
+        return np.stack([g.standard_normal(shape, dtype=np.float32) for g in self._generators])
 
 
 def design_generator(seed: int) -> np.random.Generator:
