@@ -95,7 +95,7 @@ SCENES = {
         "scenes:size=64,classes=8,concepts=8,train=240",
         "scenes:size=128,classes=8,concepts=8,train=400",
     ),
-    "small": tuple(f"scenes:size={size},classes=24,concepts=16" for size in SIZES),
+    "small": tuple(f"scenes:size={size},classes=24,concepts=16,train=3000" for size in SIZES),
     "paper": tuple(f"scenes:size={size},classes=100,concepts=48" for size in SIZES),
     "code": tuple(f"scenes:size={size},classes=100,concepts=48" for size in SIZES),
 }
@@ -129,9 +129,9 @@ def one_seed(
 
 
 def frontier(scale: str, seeds: Sequence[int] | None = None) -> list[Planned]:
-    """Every method at every size; at `tiny` the larger sizes have four of them."""
+    """Every method at every size; at `tiny` and `small` the larger sizes have four of them."""
     small, *larger = _scenes(scale)
-    rows = FRONTIER_SHORT if scale == "tiny" else FRONTIER
+    rows = FRONTIER_SHORT if scale in ("tiny", "small") else FRONTIER
     return grid(FRONTIER, [small], scale, seeds) + grid(rows, larger, scale, seeds)
 
 

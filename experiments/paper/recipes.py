@@ -60,9 +60,11 @@ TINY: dict[str, Any] = {
     "frozen": 300,
 }
 SMALL: dict[str, Any] = {
+    "epochs": 8,
     "batch": 64,
     "schedule": Schedule("cosine"),
-    "share": 0.5,
+    "share": 0.25,
+    "blocks": 1,
     "watched": 500,
     "dissected": 1000,
     "frozen": 5000,
@@ -75,13 +77,13 @@ SMALL: dict[str, Any] = {
 RECIPES: dict[str, dict[str, Recipe]] = {
     "cifar10": {
         "tiny": Recipe(epochs=4, **TINY),
-        "small": Recipe(epochs=20, **SMALL),
+        "small": Recipe(**SMALL),
         "paper": Recipe(epochs=200, batch=256, weight_decay=5e-4),
         "code": Recipe(epochs=200, batch=256, weight_decay=5e-4),
     },
     "places365": {
         "tiny": Recipe(epochs=4, weight_decay=1e-4, **TINY),
-        "small": Recipe(epochs=20, weight_decay=1e-4, **SMALL),
+        "small": Recipe(weight_decay=1e-4, **SMALL),
         "paper": Recipe(epochs=70, batch=256, weight_decay=1e-4),
         "code": Recipe(
             epochs=90, batch=256, weight_decay=1e-4, schedule=Schedule("steps", every=30, by=0.1)
@@ -89,7 +91,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     },
     "scenes": {
         "tiny": Recipe(epochs=3, **TINY),
-        "small": Recipe(epochs=20, **SMALL),
+        "small": Recipe(**SMALL),
         "paper": Recipe(epochs=60, batch=128, schedule=Schedule("cosine")),
         "code": Recipe(epochs=60, batch=128, schedule=Schedule("cosine")),
     },
