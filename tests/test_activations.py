@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 from interpretable_sgd import InterpretableSGD
+from interpretable_sgd.activations import present
 from tests.models import CASES, CLASSES, MLP, Batch, same, train, weights
 
 MODES = {
@@ -826,3 +827,43 @@ def test_backward_may_run_twice(steps: int, batches: list[Batch]) -> None:
 
     expected = observed(once, lambda m: cross_entropy(m(x), y), once[2])
     close(observed(model, twice, model[2]), expected)
+
+
+def test_calls_are_noted_until_the_first_step(model: nn.Module, batches: list[Batch]) -> None:
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, model=model)
+    train(model, optimizer, batches[:1])
+    tap = present(model[2])
+    noted = tap.last_call
+    train(model, optimizer, batches)
+    assert tap.last_call == noted > 0
+
+
+@pytest.mark.parametrize(("score", "copies"), [("gate", 0), ("softmax", 1)])
+def test_outputs_are_kept_for_scores_that_need_them(score: str, copies: int) -> None:
+    layer, x = nn.Linear(7, CLASSES), torch.rand(5, 7)
+    optimizer = InterpretableSGD(layer.parameters(), lr=0.1, model=layer, lipschitz=score)
+    layer(x).sum().backward()
+    optimizer.step()
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.shape) or t, lambda t: t):
+        layer(x)
+    assert kept.count((5, CLASSES)) == copies
+
+
+@modes
+@quiet
+def test_derivatives_by_one_tensor_are_those_of_backward(mode: dict) -> None:
+    """Autograd asks for some gradients only, and never for the statistic."""
+    x, y = MLP.batches()[0]
+    x.requires_grad_()
+
+    def differentiated(*which: int) -> list[Tensor]:
+        model = MLP.model()
+        optimizer = InterpretableSGD(model.parameters(), lr=0.1, model=model, **mode)
+        loss = cross_entropy(model(x), y)
+        asked = [(x, model[2].weight)[number] for number in which]
+        gradients = list(torch.autograd.grad(loss, asked))
+        assert not optimizer.routed_units()
+        return gradients
+
+    assert same([*differentiated(0), *differentiated(1)], differentiated(0, 1))

@@ -267,6 +267,23 @@ def pickled(parts: Any) -> Any:
     return pickle.loads(pickle.dumps(parts))
 
 
+@pytest.mark.parametrize("lost", [(0, 2), (2,)], ids=["of every layer", "of one"])
+def test_a_state_without_any_statistics_warns(
+    lost: tuple[int, ...], recwarn: pytest.WarningsRecorder
+) -> None:
+    """Of every routed layer: one that has never run may well have none."""
+    run, fresh = (Run("mlp", layers="all", horizon=0) for _ in range(2))
+    run.train(MLP.batches())
+    state = run.optimizer.state_dict()
+    for number in lost:
+        del state["state"][number]
+    fresh.optimizer.load_state_dict(state)
+    names = "param_groups[0][0], param_groups[0][2]"
+    expected = [f"the loaded state routes {names}, but holds no"] if len(lost) == 2 else []
+    told = [str(warning.message) for warning in recwarn]
+    assert [message[: len(words)] for message, words in zip(told, expected, strict=True)] == expected
+
+
 @pytest.mark.row("State", "deepcopy and pickle of model and optimizer", "continue bit for bit")
 @modes
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, pickled])

@@ -154,8 +154,8 @@ def test_every_routed_layer_is_read_back_when_names_coincide() -> None:
     parameters = [*encoder.parameters(), *decoder.parameters()]
     optimizer = InterpretableSGD(parameters, lr=0.1, layers="all")
     train(lambda x: decoder(encoder(x).relu()), optimizer, MLP.batches(2))
-    shapes = {units.support.shape for units in optimizer.routed_units().values()}
-    assert shapes == {(20, 6), (CLASSES, 20)}
+    shapes = {name: units.support.shape for name, units in optimizer.routed_units().items()}
+    assert shapes == {"0": (20, 6), "0#2": (CLASSES, 20)}
 
 
 def test_evaluation_before_training_decides_nothing() -> None:
@@ -189,7 +189,11 @@ def test_attach_may_come_later(model: nn.Module, batches: list[Batch]) -> None:
 
 
 def test_attaching_a_model_without_the_named_layers_is_an_error(model: nn.Module) -> None:
-    with pytest.raises(ValueError, match=r"layers=\['fc'\] matches no Linear or convolution"):
+    match = (
+        r"^layers=\['fc'\] matches no Linear or convolution layer of the model with a weight in "
+        "this param group$"
+    )
+    with pytest.raises(ValueError, match=match):
         InterpretableSGD(model.parameters(), lr=0.1, layers="fc", model=model)
 
 
@@ -200,16 +204,22 @@ def test_a_routed_parameter_whose_layer_never_ran_is_an_error() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.body, self.head = nn.Linear(6, 20), nn.Linear(20, CLASSES)
+            self.spare = nn.Linear(20, CLASSES)
 
         def forward(self, input: Tensor) -> Tensor:
             hidden = self.body(input).relu()
-            return nn.functional.linear(hidden, self.head.weight, self.head.bias)
+            weight = self.head.weight + self.spare.weight
+            return nn.functional.linear(hidden, weight, self.head.bias)
 
     model = Functional()
-    optimizer = InterpretableSGD(model.parameters(), lr=0.1, momentum=0.9, layers="head*")
+    # The pattern is no keyword: it names the layers "head" and "spare".
+    layers = {"layers": ["head*", "spare"], "model": model}
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, momentum=0.9, **layers)
     before = weights(model)
-    message = r"layers=\['head\*'\] routes parameters whose layers have not run forward .*: head;"
-    # The pattern is no keyword: it names the layer "head".
+    message = (
+        r"^layers=\['head\*', 'spare'\] routes parameters whose layers have not run forward since the "
+        "optimizer was made: head, spare; nothing was updated. Pass model=, or leave them out of layers$"
+    )
     x, y = MLP.batches()[0]
     cross_entropy(model(x), y).backward()
     for _ in range(2):
@@ -225,7 +235,7 @@ def test_names_that_match_nothing_are_an_error_in_the_first_step(
 ) -> None:
     optimizer = InterpretableSGD(model.parameters(), lr=0.1, layers=["fc", "layer4.*"])
     before = weights(model)
-    match = r"layers=\['fc', 'layer4.\*'\] routes .* nothing was updated"
+    match = r"layers=\['fc', 'layer4.\*'\] routes .* since the optimizer was made; nothing was updated"
     with pytest.raises(RuntimeError, match=match):
         train(model, optimizer, batches)
     assert same(model.parameters(), before)
@@ -355,6 +365,17 @@ def test_a_group_of_norms_that_joins_later_warns_of_nothing(
     train(model, optimizer, MLP.batches(2))
     assert not recwarn.list
     assert list(optimizer.routed_units()) == ["2"]
+
+
+def test_layers_that_are_known_not_to_be_routed_are_not_tapped_again(
+    model: nn.Module, batches: list[Batch]
+) -> None:
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1)
+    train(model, optimizer, batches)
+    optimizer.add_param_group({"params": [nn.Parameter(torch.ones(3))]})
+    model(batches[0][0])
+    assert type(model[0]) is nn.Linear and type(model[2]) is not nn.Linear
+    optimizer.detach()
 
 
 @pytest.mark.row("State", "an optimizer that goes", "its layers are plain again, no hook is left")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from interpretable_sgd import InterpretableSGD
+from interpretable_sgd import InterpretableSGD, updates
 from tests.models import CASES, CLASSES, MLP, Batch, Case, same, train, weights
 
 HYPERPARAMETERS = {
@@ -620,3 +620,35 @@ def test_unbiased_per_sample_steps_decay_everything() -> None:
     before, gradient, share, after = _masked_step(optimizer, model, MLP.batches()[0])
     assert (share < 1).any()
     torch.testing.assert_close(after, before - 0.1 * (gradient + 0.3 * before))
+
+
+@pytest.mark.parametrize(
+    ("score", "signed", "parts"),
+    [("gate", False, 1), ("gate", True, 2), ("softmax", True, 1)],
+)
+def test_only_gates_of_signed_inputs_keep_a_second_statistic(
+    score: str, signed: bool, parts: int
+) -> None:
+    layer = nn.Linear(3, 2)
+    optimizer = InterpretableSGD(layer.parameters(), lr=0.1, lipschitz=score)
+    layer(torch.randn(4, 3) if signed else torch.rand(4, 3)).sum().backward()
+    optimizer.step()
+    assert optimizer.state[layer.weight]["moments"].shape == (parts, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kept"), [(torch.float16, torch.float32), (torch.float64, torch.float64)]
+)
+def test_a_new_state_is_where_the_weight_is_and_at_least_float32(
+    dtype: torch.dtype, kept: torch.dtype
+) -> None:
+    weight = torch.empty(2, 3, dtype=dtype, device="meta")
+    state = updates.blank((1, 2, 3), weight)
+    held = [state[key] for key in updates.TENSORS]
+    assert [(t.dtype, t.device) for t in held] == [(kept, weight.device)] * 3
+
+
+def test_a_state_follows_its_weight_to_another_device() -> None:
+    state = updates.blank((1, 2, 3), torch.empty(2, 3))
+    updates.follow(state, torch.device("meta"))
+    assert all(state[key].is_meta for key in updates.TENSORS)
