@@ -124,3 +124,12 @@ def test_what_is_finite_is_not_raised() -> None:
         trained(model, nonfinite=nonfinite)
         results.append(weights(model))
     assert same(*results)
+
+
+def test_layers_behind_frozen_ones_are_looked_into() -> None:
+    model = MLP.model()
+    model[0].requires_grad_(False)
+    optimizer = trained(model, nonfinite="raise")
+    in_gradients(model, MLP.batches(1)[0], torch.nan)
+    with pytest.raises(FloatingPointError, match=r"^the gradient of 2 is not finite"):
+        optimizer.step()
