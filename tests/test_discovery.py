@@ -259,7 +259,9 @@ def test_names_that_match_nothing_are_an_error_in_the_first_step(
 ) -> None:
     optimizer = InterpretableSGD(model.parameters(), lr=0.1, layers=["fc", "layer4.*"])
     before = weights(model)
-    match = r"layers=\['fc', 'layer4.\*'\] routes .* since the optimizer was made; nothing was updated"
+    match = (
+        r"layers=\['fc', 'layer4.\*'\] routes .* since the optimizer was made; nothing was updated"
+    )
     with pytest.raises(RuntimeError, match=match):
         train(model, optimizer, batches)
     assert same(model.parameters(), before)

@@ -572,7 +572,9 @@ def test_every_mode_trains_every_layer_kind(name: str, mask: dict) -> None:
     assert len(optimizer.routed_units()) == len(owned)
 
 
-@pytest.mark.parametrize(("name", "layers"), [("convolutions", "all"), ("convolution head", "head")])
+@pytest.mark.parametrize(
+    ("name", "layers"), [("convolutions", "all"), ("convolution head", "head")]
+)
 def test_unit_draws_of_convolutions_are_an_error(name: str, layers: str) -> None:
     case = CASES[name]
     model = case.model()

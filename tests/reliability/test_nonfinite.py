@@ -86,7 +86,9 @@ def test_it_may_be_raised_and_then_nothing_is_updated(
     optimizer = trained(model, nonfinite="raise", **mode)
     place(model, MLP.batches(1)[0], poison)
     before, state = weights(model), held(optimizer)
-    with pytest.raises(FloatingPointError, match=r"^the (gradient|statistic) of .* nothing was updated$"):
+    with pytest.raises(
+        FloatingPointError, match=r"^the (gradient|statistic) of .* nothing was updated$"
+    ):
         optimizer.step()
     pairs = zip(weights(model), before, strict=True)
     assert all(torch.equal(left.nan_to_num(), right.nan_to_num()) for left, right in pairs)
