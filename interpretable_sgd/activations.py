@@ -173,11 +173,9 @@ class _Tapped(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        statistic = weight_gradient = None
-        if ctx.needs_input_grad[2] or ctx.needs_input_grad[3]:
-            with torch.no_grad():
-                input, output = ctx.saved_tensors
-                statistic, weight_gradient = ctx.reduce(ctx.layer, input, output, gradients[0])
+        with torch.no_grad():
+            input, output = ctx.saved_tensors
+            statistic, weight_gradient = ctx.reduce(ctx.layer, input, output, gradients[0])
         return gradients[0], None, weight_gradient, statistic, None, None, None
 
 

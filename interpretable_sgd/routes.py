@@ -315,8 +315,9 @@ class Routes:
         self, parameter: Tensor, layer: Layer, input: Tensor, output: Tensor, gradient: Tensor
     ) -> tuple[Tensor | None, Tensor]:
         """Algorithm 3's gradient, or the plain one of a layer that turns out not to be routed."""
-        rule = updates.rule(self._state[parameter], self.group(parameter))
-        if not self._masks(parameter) or rule.is_whole(layer.weight[0].numel()):
+        masks = self._masks(parameter)
+        rule = updates.rule(self._state[parameter], self.group(parameter)) if masks else None
+        if rule is None or rule.is_whole(layer.weight[0].numel()):
             return None, weight_gradient(layer, input.to(gradient.dtype), gradient)
         use = self._uses[parameter] = self._uses.get(parameter, 0) + 1
         rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0

@@ -181,6 +181,15 @@ def test_attaching_a_model_leaves_nothing_to_find(model: nn.Module, batches: lis
     assert global_hooks() == 0
 
 
+def test_attaching_twice_is_attaching_once(model: nn.Module, batches: list[Batch]) -> None:
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, model=model)
+    tapped = type(model[2])
+    optimizer.attach(model)
+    assert type(model[2]) is tapped
+    optimizer.detach()
+    assert type(model[2]) is nn.Linear
+
+
 def test_attach_may_come_later(model: nn.Module, batches: list[Batch]) -> None:
     optimizer = InterpretableSGD(model.parameters(), lr=0.1, layers=["0"])
     optimizer.attach(model)
@@ -230,12 +239,29 @@ def test_a_routed_parameter_whose_layer_never_ran_is_an_error() -> None:
     optimizer.detach()
 
 
+def test_a_named_layer_that_learns_nothing_may_stand_still(batches: list[Batch]) -> None:
+    class Spare(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net, self.spare = MLP.model(), nn.Linear(3, 3)
+
+        def forward(self, input: Tensor) -> Tensor:
+            return self.net(input)
+
+    model = Spare()
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, layers=["net.2", "spare"], model=model)
+    train(model, optimizer, batches)
+    assert list(optimizer.routed_units()) == ["net.2"]
+
+
 def test_names_that_match_nothing_are_an_error_in_the_first_step(
     model: nn.Module, batches: list[Batch]
 ) -> None:
     optimizer = InterpretableSGD(model.parameters(), lr=0.1, layers=["fc", "layer4.*"])
     before = weights(model)
-    match = r"layers=\['fc', 'layer4.\*'\] routes .* since the optimizer was made; nothing was updated"
+    match = (
+        r"layers=\['fc', 'layer4.\*'\] routes .* since the optimizer was made; nothing was updated"
+    )
     with pytest.raises(RuntimeError, match=match):
         train(model, optimizer, batches)
     assert same(model.parameters(), before)
@@ -285,6 +311,7 @@ def test_a_head_that_cannot_be_routed_is_not_replaced_by_the_layer_before(
         results.append(weights(model))
         if kind is InterpretableSGD:
             assert optimizer.routed_units() == {}
+            assert global_hooks() == 0, "the search is over"
             optimizer.detach()
     assert same(*results)
 
@@ -378,6 +405,31 @@ def test_layers_that_are_known_not_to_be_routed_are_not_tapped_again(
     optimizer.detach()
 
 
+@pytest.mark.parametrize("layers", ["head", "all"])
+def test_a_group_that_does_not_learn_routes_nothing(layers: str, batches: list[Batch]) -> None:
+    model = MLP.model()
+    model[0].requires_grad_(False)
+    groups = [{"params": model[0].parameters()}, {"params": model[2].parameters()}]
+    optimizer = InterpretableSGD(groups, lr=0.1, layers=layers)
+    train(model, optimizer, batches)
+    assert [group["routed"] for group in optimizer.param_groups] == [[], [0]]
+    assert global_hooks() == 0
+
+
+def test_a_named_layer_of_a_group_that_does_not_learn_yet_is_waited_for(
+    batches: list[Batch],
+) -> None:
+    model = MLP.model()
+    model[0].requires_grad_(False)
+    groups = [{"params": model[0].parameters(), "layers": ["0"]}, {"params": model[2].parameters()}]
+    optimizer = InterpretableSGD(groups, lr=0.1)
+    train(model, optimizer, batches)
+    assert list(optimizer.routed_units()) == ["2"] and global_hooks() > 0
+    model[0].requires_grad_(True)
+    train(model, optimizer, batches)
+    assert list(optimizer.routed_units()) == ["0", "2"] and global_hooks() == 0
+
+
 @pytest.mark.row("State", "an optimizer that goes", "its layers are plain again, no hook is left")
 def test_a_dead_optimizer_leaves_a_plain_model(case: Case) -> None:
     model = case.model()
@@ -394,10 +446,12 @@ def test_a_dead_optimizer_leaves_a_plain_model(case: Case) -> None:
         assert global_hooks() == 0
 
 
+@pytest.mark.filterwarnings("ignore:masks per sample")
+@pytest.mark.parametrize("mask", ["shared", "per-sample"])
 def test_an_optimizer_that_dies_before_its_first_step_leaves_a_plain_model(
-    model: nn.Module, batches: list[Batch]
+    mask: str, model: nn.Module, batches: list[Batch]
 ) -> None:
-    optimizer = InterpretableSGD(model.parameters(), lr=0.1)
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, mask=mask)
     output = model(batches[0][0])
     del optimizer
     gc.collect()
@@ -498,6 +552,9 @@ def test_lazy_layers_are_found_and_left_plain() -> None:
     optimizer = InterpretableSGD(model.parameters(), lr=0.1)
     train(model, optimizer, MLP.batches(3))
     assert list(optimizer.routed_units()) == ["2"]
+    seen = optimizer.state[model[2].weight]["moments"].clone()
+    train(model, optimizer, MLP.batches(1))
+    assert not torch.equal(optimizer.state[model[2].weight]["moments"], seen)
     del optimizer
     gc.collect()
     assert type(model[0]) is type(model[2]) is nn.Linear

@@ -325,6 +325,43 @@ def test_per_sample_gradients_are_masked_where_they_are_seen() -> None:
 
 
 @quiet
+def test_per_sample_masks_do_not_depend_on_param_groups() -> None:
+    def trained(*groups: list[nn.Parameter]) -> list[Tensor]:
+        model = MLP.model()
+        named = list(model.parameters())
+        chosen = [{"params": [named[i] for i in group]} for group in groups]
+        optimizer = InterpretableSGD(chosen, lr=0.1, mask="per-sample", block_size=2)
+        train(model, optimizer, MLP.batches())
+        return weights(model)
+
+    assert same(trained([0, 1, 2, 3]), trained([0, 1], [2, 3]))
+
+
+@quiet
+def test_a_layer_of_one_unit_is_masked_per_sample() -> None:
+    layer = nn.Linear(6, 1)
+    optimizer = narrow(layer, mask="per-sample", block_size=1, sparsity=1.0, floor=0.0)
+    layer(torch.rand(1, 6)).sum().backward()
+    assert (layer.weight.grad != 0).sum() == 1
+    optimizer.detach()
+
+
+@quiet
+def test_whole_rows_under_autocast_have_autograds_gradient() -> None:
+    gradients = []
+    for routed in (True, False):
+        model, (x, y) = MLP.model(), MLP.batches()[0]
+        options = {"layers": "all", "mask": "per-sample", "block_size": 1000}
+        optimizer = narrow(model, **options) if routed else torch.optim.SGD(model.parameters(), 0.1)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = cross_entropy(model(x), y)
+        loss.backward()
+        gradients.append(model[0].weight.grad)
+        del optimizer
+    torch.testing.assert_close(*gradients, rtol=1e-2, atol=1e-3)
+
+
+@quiet
 def test_per_sample_weight_decay_acts_inside_the_mean_mask() -> None:
     model = MLP.model()
     optimizer = narrow(model, mask="per-sample", weight_decay=0.3)
@@ -535,13 +572,16 @@ def test_every_mode_trains_every_layer_kind(name: str, mask: dict) -> None:
     assert len(optimizer.routed_units()) == len(owned)
 
 
-def test_unit_draws_of_convolutions_are_an_error() -> None:
-    case = CASES["convolutions"]
+@pytest.mark.parametrize(
+    ("name", "layers"), [("convolutions", "all"), ("convolution head", "head")]
+)
+def test_unit_draws_of_convolutions_are_an_error(name: str, layers: str) -> None:
+    case = CASES[name]
     model = case.model()
-    options = {"mask": "per-sample", "draw": "unit", "lipschitz": "weight", "layers": "all"}
+    options = {"mask": "per-sample", "draw": "unit", "lipschitz": "weight", "layers": layers}
     optimizer = InterpretableSGD(model.parameters(), lr=0.1, **options)
     with pytest.raises(ValueError, match="draw='unit' needs Linear layers, got Conv2d"):
-        model(case.batches()[0][0])
+        train(model, optimizer, case.batches())
     optimizer.detach()
 
 

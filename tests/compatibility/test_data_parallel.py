@@ -164,6 +164,24 @@ def test_replicas_in_threads_are_an_error(found: str, batches: list[Batch]) -> N
     optimizer.detach()
 
 
+class OnOneDevice(nn.DataParallel):
+    """torch.nn.DataParallel on one device makes no replicas."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__(module)
+        self.device_ids = [0]
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.module(input)
+
+
+def test_data_parallel_on_one_device_is_the_model_itself(batches: list[Batch]) -> None:
+    model = MLP.model()
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, model=OnOneDevice(model))
+    train(OnOneDevice(model), optimizer, batches)
+    assert list(optimizer.routed_units()) == ["2"]
+
+
 def test_replicas_of_another_model_are_none_of_its_business(batches: list[Batch]) -> None:
     teacher, model = OnThreads(MLP.model()), MLP.model()
     optimizer = InterpretableSGD(model.parameters(), lr=0.1)

@@ -60,6 +60,16 @@ def test_functional_training_is_an_error(
     optimizer.detach()
 
 
+@pytest.mark.parametrize("layers", CHOICES.values(), ids=list(CHOICES))
+def test_functional_diagnosis_before_training_is_fine(
+    layers: str | list[str], model: nn.Module, batches: list[Batch]
+) -> None:
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, layers=layers)
+    by_fast_weights(model, batches[0])
+    train(model, optimizer, batches)
+    assert "2" in optimizer.routed_units()
+
+
 @calls
 def test_functional_training_after_some_steps_is_an_error(
     call: Gradients, batches: list[Batch]

@@ -86,7 +86,9 @@ def test_it_may_be_raised_and_then_nothing_is_updated(
     optimizer = trained(model, nonfinite="raise", **mode)
     place(model, MLP.batches(1)[0], poison)
     before, state = weights(model), held(optimizer)
-    with pytest.raises(FloatingPointError, match=r"^the (gradient|statistic) of .* nothing was updated$"):
+    with pytest.raises(
+        FloatingPointError, match=r"^the (gradient|statistic) of .* nothing was updated$"
+    ):
         optimizer.step()
     pairs = zip(weights(model), before, strict=True)
     assert all(torch.equal(left.nan_to_num(), right.nan_to_num()) for left, right in pairs)
@@ -124,3 +126,12 @@ def test_what_is_finite_is_not_raised() -> None:
         trained(model, nonfinite=nonfinite)
         results.append(weights(model))
     assert same(*results)
+
+
+def test_layers_behind_frozen_ones_are_looked_into() -> None:
+    model = MLP.model()
+    model[0].requires_grad_(False)
+    optimizer = trained(model, nonfinite="raise")
+    in_gradients(model, MLP.batches(1)[0], torch.nan)
+    with pytest.raises(FloatingPointError, match=r"^the gradient of 2 is not finite"):
+        optimizer.step()
