@@ -80,6 +80,10 @@ def test_the_hash_is_splitmix64():
     assert fold(1) == 0x910A2DEC89025CC1
     state = uniform(torch.Size([2]), key=0).double() * 2**24
     assert state.tolist() == [0xE220A8397B1DCDAF >> 40, 0x6E789E6AA1B965F4 >> 40]
+    # seed 1234567, as Rosetta Code has it: a key counts, and is added
+    published = [6457827717110365317, 3203168211198807973, 9817491932198370423]
+    state = uniform(torch.Size([3]), key=1234567).double() * 2**24
+    assert state.tolist() == [number >> 40 for number in published]
 
 
 def test_keys_differ_by_every_word_and_by_their_order():
