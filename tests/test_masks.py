@@ -97,6 +97,8 @@ def test_rows_without_information_are_uniform():
         close(rule.responsibility(G)[1], waterfill(G[1], 2, sparsity))
         wide = replace(rule, block_size=9)
         assert (wide.responsibility(G) == 1).all() and (wide.probability(G.sign()) <= 1).all()
+        # One row at a time, as in masks per sample.
+        assert torch.equal(rule.responsibility(G[:, None])[:, 0], rule.responsibility(G))
 
 
 def test_the_paper_selects_nothing_where_it_has_no_information():
@@ -201,6 +203,14 @@ def test_unit_draws_of_several_positions_are_refused(name: str):
     z = layer(x).detach()
     message = r"draw='unit' needs Linear layers on \(batch, features\)"
     with pytest.raises(ValueError, match=message):
+        masked_gradient(replace(RULE, draw="unit"), 0, layer, x, z, z)
+
+
+def test_unit_draws_of_two_groups_are_refused():
+    layer, x = nn.Conv2d(4, 4, 3, groups=2), data(2, 4, 3, 3).float()
+    z = layer(x).detach()
+    assert z.shape == (2, 4, 1, 1)
+    with pytest.raises(ValueError, match=r"^draw='unit' needs Linear"):
         masked_gradient(replace(RULE, draw="unit"), 0, layer, x, z, z)
 
 

@@ -614,12 +614,14 @@ def test_silent_connections_share_what_a_row_has_left() -> None:
     torch.testing.assert_close(_only(optimizer).probabilities, expected.expand(CLASSES, -1))
 
 
-def test_gates_of_half_precision_weights_are_computed_wide() -> None:
+@quiet
+@pytest.mark.parametrize("mask", ["shared", "per-sample"])
+def test_gates_of_half_precision_weights_are_computed_wide(mask: str) -> None:
     """Weights that bfloat16 squares would make equal rank as they are."""
     layer = nn.Linear(2, 1, dtype=torch.bfloat16)
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([[1.0, 1.0078125]]))
-    optimizer = narrow(layer, block_size=1, sparsity=0.9, floor=0.0, lr=0.0)
+    optimizer = narrow(layer, block_size=1, sparsity=0.9, floor=0.0, lr=0.0, mask=mask)
     for _ in range(2):
         optimizer.zero_grad()
         layer(torch.ones(3, 2, dtype=torch.bfloat16)).sum().backward()
@@ -627,6 +629,27 @@ def test_gates_of_half_precision_weights_are_computed_wide() -> None:
     ratio = 1.0078125 ** (2 * 10)
     pi = torch.tensor([[1 / (1 + ratio), ratio / (1 + ratio)]])
     torch.testing.assert_close(_only(optimizer).probabilities, pi, rtol=1e-4, atol=1e-5)
+
+
+def test_shared_shares_of_whole_rows_count_as_1() -> None:
+    model = MLP.model()
+    optimizer = narrow(model, block_size=20)
+    train(model, optimizer, MLP.batches(3))
+    assert (optimizer.state[model[2].weight]["selected"] == 3).all()
+
+
+@quiet
+@pytest.mark.parametrize(
+    ("mask", "score", "kept"),
+    [("shared", "gate", True), ("shared", "softmax", False), ("per-sample", "gate", False)],
+)
+def test_only_gates_of_shared_masks_remember_the_gradient(
+    mask: str, score: str, kept: bool
+) -> None:
+    model = MLP.model()
+    optimizer = narrow(model, mask=mask, lipschitz=score)
+    train(model, optimizer, MLP.batches(2))
+    assert optimizer.state[model[2].weight]["drift"].any() == kept
 
 
 @quiet
