@@ -1,6 +1,7 @@
 """What every test starts from, and what none may leave behind."""
 
 import gc
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,9 @@ _quiet = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 settings.register_profile("ci", max_examples=500, derandomize=True, **_quiet)
 settings.register_profile("nightly", max_examples=10_000, **_quiet)
 settings.load_profile("ci")
+
+# A job that a shell starts in the background ignores Ctrl-C, which some tests send to themselves.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
