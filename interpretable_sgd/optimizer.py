@@ -390,11 +390,11 @@ class InterpretableSGD(SGD):
             state = self.state[parameter]
             group = self._routes.group(parameter)
             rule = updates.rule(state, group)
-            if group["mask"] == "per-sample":
+            if rule.is_whole(state["selected"].shape[-1]):
+                pi = torch.ones_like(state["selected"])
+            elif group["mask"] == "per-sample":
                 sums = state["moments"]
                 pi = sums[1] / torch.where(sums[4] > 0, sums[4], 1)
-            elif rule.is_whole(state["selected"].shape[-1]):
-                pi = torch.ones_like(state["selected"])
             else:
                 _, pi = updates.shared_probabilities(parameter, state, group, rule)
             units[self._routes.name(parameter)] = RoutedUnits(

@@ -434,6 +434,33 @@ def test_the_mean_probabilities_of_masks_per_sample_sum_to_the_block(steps: int)
     torch.testing.assert_close(sums, torch.full_like(sums, 3))
 
 
+@quiet
+@pytest.mark.parametrize("mask", ["shared", "per-sample"])
+def test_whole_rows_have_probability_1(mask: str) -> None:
+    layer = nn.Linear(6, CLASSES)
+    optimizer = narrow(layer, block_size=6, mask=mask)
+    train(layer, optimizer, MLP.batches(1))
+    assert (_only(optimizer).probabilities == 1).all()
+
+
+@quiet
+def test_without_a_finite_statistic_masks_per_sample_have_no_probabilities_yet() -> None:
+    layer = nn.Linear(6, CLASSES)
+    optimizer = narrow(layer, mask="per-sample", lr=0.0)
+    (layer(torch.ones(2, 6)).sum() * torch.nan).backward()
+    optimizer.step()
+    assert (_only(optimizer).probabilities == 0).all()
+
+
+def test_a_weight_as_large_as_the_threshold_is_in_the_support() -> None:
+    layer = nn.Linear(6, CLASSES)
+    optimizer = narrow(layer, lr=0.0)
+    nn.init.constant_(layer.weight, 0.5)
+    train(layer, optimizer, MLP.batches(1))
+    (units,) = optimizer.routed_units(threshold=0.5).values()
+    assert units.support.all()
+
+
 def test_routed_units_are_new_tensors() -> None:
     model = MLP.model()
     optimizer = narrow(model)

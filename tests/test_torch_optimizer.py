@@ -387,15 +387,18 @@ def test_complex_parameters_are_sgd(setting: dict) -> None:
     "as `torch.optim.SGD`; of a routed weight: an error",
     answer="plain",
 )
+@pytest.mark.parametrize("foreach", [None, True])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_sparse_gradients_of_unrouted_parameters_are_sgd(momentum: float) -> None:
+def test_sparse_gradients_of_unrouted_parameters_are_sgd(
+    momentum: float, foreach: bool | None
+) -> None:
     """An embedding below a routed head."""
     results = []
     for kind in (InterpretableSGD, SGD):
         torch.manual_seed(0)
         model = nn.Sequential(nn.Embedding(10, 16, sparse=True), nn.Flatten(), nn.Linear(32, 4))
         keep = {"block_size": 1000} if kind is InterpretableSGD else {}
-        optimizer = kind(model.parameters(), lr=0.1, momentum=momentum, **keep)
+        optimizer = kind(model.parameters(), lr=0.1, momentum=momentum, foreach=foreach, **keep)
         batch = torch.randint(10, (6, 2)), torch.arange(6) % 4
         train(model, optimizer, [batch] * 3)
         assert model[0].weight.grad.is_sparse
@@ -446,3 +449,20 @@ def test_the_optimizer_runs_in_the_profiler(model: nn.Module, batches: list[Batc
         train(model, optimizer, batches[:1])
     names = {event.key for event in profile.key_averages()}
     assert "Optimizer.step#InterpretableSGD.step" in names
+
+
+@pytest.mark.parametrize(
+    ("kernel", "operation"),
+    [
+        ("for-loop", "aten::add_"),
+        ("foreach", "aten::_foreach_add_"),
+        ("fused", "aten::_fused_sgd_"),
+    ],
+)
+def test_the_chosen_kernel_runs(kernel: str, operation: str) -> None:
+    layer = nn.Linear(3, 2)
+    optimizer = InterpretableSGD(layer.parameters(), lr=0.1, layers="none", **KERNELS[kernel])
+    layer(torch.ones(1, 3)).sum().backward()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        optimizer.step()
+    assert operation in {event.key for event in profile.key_averages()}
