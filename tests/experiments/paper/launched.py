@@ -7,7 +7,7 @@ import torch
 
 from experiments.paper.place import Place
 from experiments.paper.planned import Planned
-from experiments.paper.workers import one_after_another
+from experiments.paper.workers import Event, one_after_another
 from experiments.train.leaving import leave
 from experiments.train.ranks import joined
 from tests.experiments.paper.conftest import DATA
@@ -19,7 +19,12 @@ def main(folder: str) -> None:
     torch.set_num_threads(1)
     with joined("cpu") as ranks:
         place = Place(Path(folder), {}, ranks=ranks)
-        one_after_another([PLANNED, PLANNED], place, lambda event: print(ranks.rank, event.kind))
+
+        def tell(event: Event) -> None:
+            # In one write: torchrun's ranks are unbuffered, and print writes the line's end apart.
+            sys.stdout.write(f"{ranks.rank} {event.kind}\n")
+
+        one_after_another([PLANNED, PLANNED], place, tell)
 
 
 if __name__ == "__main__":
