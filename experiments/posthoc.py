@@ -9,6 +9,7 @@ import contextlib
 import io
 import warnings
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -57,25 +58,30 @@ def sparse_heads(
 
 
 def heads_on_path(
-    train: Split, validation: Split, path: Path | None = None, at_most: int | None = None
+    train: Split,
+    validation: Split,
+    path: Path | None = None,
+    at_most: Sequence[int | None] = (None,),
 ) -> list[tuple[Tensor, Tensor]]:
     """Weight (c, m) and bias (c,) for each strength, in the units' own scale.
 
-    The path of a multinomial L1 regression. At each strength the weights it leaves are fitted again
-    without the penalty, which undoes its shrinking, and validation images choose between the two.
+    The path of a multinomial L1 regression, fitted once. At each strength the weights it leaves are
+    fitted again without the penalty, which undoes its shrinking, and validation images choose between
+    the two.
 
     Args:
         train: units (n, m) and labels (n,).
         validation: the same; chooses.
         path: who fits the heads; `l1_path` if None.
         at_most: weights that each class keeps before they are fitted again, its largest; None for all.
+            With several, the whole path for the first, then for the next.
     """
     scale = train[0].std(0).clamp(min=1e-6)
     train, validation = (((x / scale).cpu(), y.cpu()) for x, y in (train, validation))
     chosen = []
-    for weight, bias in (path or l1_path)(*train):
-        if at_most is not None:
-            kept = analysis.pruned(weight / scale.cpu(), at_most, per_class=True)
+    for count, (weight, bias) in product(at_most, (path or l1_path)(*train)):
+        if count is not None:
+            kept = analysis.pruned(weight / scale.cpu(), count, per_class=True)
             weight = weight.where(kept != 0, 0)
         heads = [(weight, bias), refitted(weight, bias, *train)]
         weight, bias = max(heads, key=lambda head: _accuracy(head, validation))

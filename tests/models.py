@@ -69,6 +69,17 @@ CASES = {
 MLP = CASES["mlp"]
 
 
+class Spare(nn.Module):
+    """The MLP beside a layer that never runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.spare = MLP.model(), nn.Linear(3, 3)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.net(input)
+
+
 def train(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,

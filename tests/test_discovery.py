@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from interpretable_sgd import InterpretableSGD
 from tests.conftest import global_hooks
-from tests.models import CASES, CLASSES, MLP, Batch, Case, same, train, weights
+from tests.models import CASES, CLASSES, MLP, Batch, Case, Spare, same, train, weights
 
 
 class HeadFirst(nn.Module):
@@ -240,14 +240,6 @@ def test_a_routed_parameter_whose_layer_never_ran_is_an_error() -> None:
 
 
 def test_a_named_layer_that_learns_nothing_may_stand_still(batches: list[Batch]) -> None:
-    class Spare(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net, self.spare = MLP.model(), nn.Linear(3, 3)
-
-        def forward(self, input: Tensor) -> Tensor:
-            return self.net(input)
-
     model = Spare()
     optimizer = InterpretableSGD(model.parameters(), lr=0.1, layers=["net.2", "spare"], model=model)
     train(model, optimizer, batches)

@@ -10,14 +10,13 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from experiments.paper import arguments, store
 from experiments.paper.catalog import CATALOG, FIGURES, Entry, done
 from experiments.paper.costs import spoken
 from experiments.paper.planned import Planned
+from experiments.paper.tables.sheet import plain
 
 COLUMNS = ("name", "what it shows", "data", "runs x\nepochs", "core-\nminutes", "stored")
 
@@ -28,16 +27,8 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     arguments.check(parser, args)
     runs = store.load(args.out)
-    table = Table(
-        title=f"scale {args.scale}, results in {args.out}",
-        caption="runs that several share are trained once",
-        title_justify="left",
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        show_edge=False,
-        pad_edge=False,
-    )
+    title = f"scale {args.scale}, results in {args.out}"
+    table = plain(title, "runs that several share are trained once")
     for name in COLUMNS:
         table.add_column(name, no_wrap=name != "what it shows")
     for entry in CATALOG.values():

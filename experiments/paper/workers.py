@@ -10,8 +10,8 @@ import multiprocessing
 import queue
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -93,7 +93,8 @@ def side_by_side(planned: Sequence[Planned], places: Sequence[Place], tell: Tell
         context.Process(target=_work, args=(list(planned), place, tasks, events))
         for place in places
     ]
-    with _ignored():  # what a process inherits until it notes signals itself
+    # what a process inherits until it notes signals itself
+    with _handling({signal.SIGINT: signal.SIG_IGN}):
         for worker in workers:
             worker.start()
     stopped = False
@@ -155,34 +156,25 @@ def _work(planned: list[Planned], place: Place, tasks: Any, events: Any) -> None
             events.put((pid, Event("stopped", -1)))
 
 
-@contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable() -> AbstractContextManager[None]:
     """SIGTERM, a scheduler's way to stop a job, is as Ctrl-C."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _ignored() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return _handling({signal.SIGTERM: signal.default_int_handler})
 
 
 @contextmanager
 def _noted() -> Iterator[list[int]]:
     """Signals as entries of a list; a second one is as harmless as the first."""
     asked: list[int] = []
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number in SIGNALS:
-        signal.signal(number, lambda number, frame: asked.append(number))
-    try:
+    with _handling(dict.fromkeys(SIGNALS, lambda number, frame: asked.append(number))):
         yield asked
+
+
+@contextmanager
+def _handling(handlers: Mapping[int, Any]) -> Iterator[None]:
+    """What signals do inside; what they did before afterwards."""
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -135,8 +135,8 @@ def fitted_afterwards(heads: Sequence[Mapping[str, Any]]) -> dict[str, tuple[flo
     Returns:
         The path read at 5, its best cut point, the trained head, and the best of these three.
     """
-    points = [head for head in heads if "cut" not in head["name"]]
-    cuts = [head for head in heads if "cut" in head["name"] and head["name"] != CUT]
+    points = [head for head in heads if not head["name"].endswith(CUT)]
+    cuts = [head for head in heads if head["name"].endswith(f", {CUT}")]
     path = {key: accuracy_at(points, key=key) for key in ("accuracy", "validation_accuracy")}
     found: dict[str, Mapping[str, Any]] = {
         PATH: {**path, "weights": COUNT},

@@ -157,10 +157,9 @@ def _sparse_heads(run: Run, model: Classifier, data: dict[str, Split]) -> list[d
     path = partial(
         posthoc.l1_path_by_gradients if many else posthoc.l1_path, strengths=run.strengths
     )
-    heads = []
-    for at_most, suffix in ((None, ""), (COUNT, f", {CUT}")):
-        fitted = posthoc.heads_on_path(units["train"], units["validation"], path, at_most)
-        heads += [(f"L1 {s:g}{suffix}", *h) for s, h in zip(run.strengths, fitted, strict=True)]
+    fitted = posthoc.heads_on_path(units["train"], units["validation"], path, (None, COUNT))
+    names = [f"L1 {s:g}{suffix}" for suffix in ("", f", {CUT}") for s in run.strengths]
+    heads = [(name, *found) for name, found in zip(names, fitted, strict=True)]
     cut = analysis.pruned(head.weight, COUNT, per_class=True)
     heads.append((CUT, *posthoc.refitted(cut, head.bias, *units["train"])))
     n = min(CONCEPT_IMAGES, len(units[run.judge][1]))

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from interpretable_sgd import InterpretableSGD
-from tests.models import CLASSES, MLP, Batch, same, train, weights
+from tests.models import CLASSES, MLP, Batch, Spare, same, train, weights
 from tests.ranks import spawned
 
 STEPS = 4
@@ -23,17 +23,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "bucket views": {"gradient_as_bucket_view": True},
     "no_sync": {},
 }
-
-
-class Spare(nn.Module):
-    """The MLP beside a layer that never runs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net, self.spare = MLP.model(), nn.Linear(3, 3)
-
-    def forward(self, input: Tensor) -> Tensor:
-        return self.net(input)
 
 
 def half(batch: Batch, rank: int) -> Batch:

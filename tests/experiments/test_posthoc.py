@@ -37,7 +37,10 @@ def test_points_of_a_path_are_cut_to_the_largest_weights_of_each_class_and_fitte
     """In the units' own scale: a unit a thousand times larger has a weight a thousandth as large, which goes first."""
     units, labels = split(600, 0)
     whole = heads_on_path((units, labels), split(200, 1))
-    cut = heads_on_path((units, labels), split(200, 1), at_most=2)
+    cut = heads_on_path((units, labels), split(200, 1), at_most=(2,))
+    both = heads_on_path((units, labels), split(200, 1), at_most=(None, 2))
+    for (found, _), (wanted, _) in zip(both, whole + cut, strict=True):
+        assert torch.equal(found, wanted)
     for (weight, _), (kept, _) in zip(whole, cut, strict=True):
         assert ((kept != 0).sum(1) <= 2).all() and ((kept != 0) <= (weight != 0)).all()
     assert (cut[-1][0] != 0).sum() == 6 < (whole[-1][0] != 0).sum()
@@ -45,7 +48,7 @@ def test_points_of_a_path_are_cut_to_the_largest_weights_of_each_class_and_fitte
     assert (whole[-1][0][0, 0] != 0) and cut[-1][0][0, 0] != 0
     validation = split(200, 1)
     validation = (validation[0] * torch.where(torch.arange(20) == 0, 1e3, 1.0), validation[1])
-    assert heads_on_path((grown, labels), validation, at_most=2)[-1][0][0, 0] == 0
+    assert heads_on_path((grown, labels), validation, at_most=(2,))[-1][0][0, 0] == 0
 
 
 def test_refitting_keeps_the_connections_and_lowers_the_loss():

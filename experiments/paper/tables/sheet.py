@@ -34,16 +34,7 @@ class Sheet:
 
     def drawn(self) -> Table:
         """For a terminal."""
-        table = Table(
-            title=self.title,
-            caption="\n".join(self.notes) or None,
-            caption_justify="left",
-            title_justify="left",
-            box=SIMPLE_HEAD,
-            padding=(0, 1, 0, 0),
-            show_edge=False,
-            pad_edge=False,
-        )
+        table = plain(self.title, "\n".join(self.notes) or None)
         for place, column in enumerate(self.columns):
             table.add_column(column, justify="right" if place else "left", no_wrap=not place)
         for row in self.rows:
@@ -57,6 +48,20 @@ class Sheet:
         with path.open("w", newline="") as file:
             csv.writer(file).writerows([[c.replace("\n", " ") for c in self.columns], *self.rows])
         return path
+
+
+def plain(title: str, caption: str | None) -> Table:
+    """An empty table as this package's commands show them: no frame, a line below the headings."""
+    return Table(
+        title=title,
+        caption=caption,
+        caption_justify="left",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+        pad_edge=False,
+    )
 
 
 def spread(values: Sequence[float | None], digits: int = 1, factor: float = 1.0) -> str:

@@ -36,33 +36,29 @@ def heads(*points):
     return [dict(zip(names, point, strict=True)) for point in points]
 
 
+def dense(seed, accuracy, *points):
+    return record(DENSE.name, seed, accuracy, 64.0, sparse_heads=heads(*points))
+
+
 RECORDS = [
-    record(
-        DENSE.name,
+    dense(
         0,
         0.90,
-        64.0,
-        sparse_heads=heads(
-            ("L1 a", 4.0, 0.8, 0.80),
-            ("L1 b", 6.0, 0.9, 0.84),
-            (f"L1 a, {CUT}", 4.0, 0.81, 0.80),
-            (f"L1 b, {CUT}", 5.0, 0.79, 0.81),
-            (CUT, 5.0, 0.7, 0.7),
-        ),
+        ("L1 a", 4.0, 0.8, 0.80),
+        ("L1 b", 6.0, 0.9, 0.84),
+        (f"L1 a, {CUT}", 4.0, 0.81, 0.80),
+        (f"L1 b, {CUT}", 5.0, 0.79, 0.81),
+        (CUT, 5.0, 0.7, 0.7),
     ),
     record(OURS.name, 0, 0.91),
-    record(
-        DENSE.name,
+    dense(
         1,
         0.92,
-        64.0,
-        sparse_heads=heads(
-            ("L1 a", 7.0, 0.9, 0.85),
-            ("L1 b", 9.0, 0.9, 0.86),
-            (f"L1 a, {CUT}", 4.9, 0.88, 0.87),
-            (f"L1 b, {CUT}", 5.0, 0.89, 0.86),
-            (CUT, 5.0, 0.7, 0.7),
-        ),
+        ("L1 a", 7.0, 0.9, 0.85),
+        ("L1 b", 9.0, 0.9, 0.86),
+        (f"L1 a, {CUT}", 4.9, 0.88, 0.87),
+        (f"L1 b, {CUT}", 5.0, 0.89, 0.86),
+        (CUT, 5.0, 0.7, 0.7),
     ),
     record(OURS.name, 1, 0.92),
 ]

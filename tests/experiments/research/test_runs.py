@@ -59,4 +59,4 @@ def test_the_path_of_a_wide_net_is_fitted_by_gradients(many, fitter, monkeypatch
     monkeypatch.setattr(runs, "MANY", many)
     monkeypatch.setattr(runs, "posthoc", SimpleNamespace(**{**vars(posthoc), fitter: fitted}))
     finished(Run(TINY, DENSE, 0, "validation", strengths=(0.02,)), tmp_path)
-    assert asked == [(0.02,)] * 2  # the path, and its points cut
+    assert asked == [(0.02,)]  # once, for the path and for its points cut
