@@ -27,7 +27,7 @@ PIXELS = {
     "glyphs": ([0.06], [0.51]),
     "digits": ([0.31], [0.38]),
 }
-IN_MEMORY = 2**28  # bytes of a split up to which its images are drawn once and kept
+IN_MEMORY = 2**30  # bytes of a split up to which its images are drawn once and kept
 
 
 def options_of(name: str) -> dict[str, type]:
