@@ -660,6 +660,19 @@ def test_functional_calls_with_other_weights_are_plain(mode: dict) -> None:
     assert torch.equal(moments(optimizer, ours[2]), expected)
 
 
+def test_a_functional_call_is_refused_at_learning_rate_zero_too() -> None:
+    """A first step that moves nothing is a rehearsal only if nothing has run."""
+    model, (x, y) = MLP.model(), MLP.batches()[0]
+    optimizer = InterpretableSGD(model.parameters(), lr=0.0)
+    others = {n: p.detach().clone().requires_grad_() for n, p in model.named_parameters()}
+    cross_entropy(functional_call(model, others, (x,)), y).backward()
+    for parameter, other in zip(model.parameters(), others.values(), strict=True):
+        parameter.grad = other.grad
+    with pytest.raises(RuntimeError, match="ran with other tensors in place"):
+        optimizer.step()
+    optimizer.detach()
+
+
 @pytest.mark.row("Compilers and transforms", "forward-mode derivatives", "see plain layers")
 def test_forward_mode_derivatives(model: nn.Module, batches: list[Batch]) -> None:
     x, tangent = batches[0][0], torch.ones_like(batches[0][0])

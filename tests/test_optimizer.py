@@ -1,5 +1,6 @@
 """The step: what is torch.optim.SGD's, and what a mask makes of it."""
 
+import itertools
 import math
 
 import pytest
@@ -292,13 +293,16 @@ def test_masks_of_steps_and_layers_differ() -> None:
     model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8), nn.Linear(8, CLASSES))
     options = {"lr": 0.0, "layers": "all", "block_size": 4, "sparsity": -1e9, "horizon": 0}
     optimizer = InterpretableSGD(model.parameters(), **options)
-    x, y = torch.rand(6, 8), torch.arange(6) % CLASSES
-    train(model, optimizer, [(x, y)])
-    first = {name: units.selected for name, units in optimizer.routed_units().items()}
-    train(model, optimizer, [(x, y)])
-    second = {name: 2 * u.selected - first[name] for name, u in optimizer.routed_units().items()}
-    assert not torch.equal(first["0"], first["2"])
-    assert all(not torch.equal(first[name], second[name]) for name in first)
+    batch = torch.rand(6, 8), torch.arange(6) % CLASSES
+    # At learning rate 0 probabilities stay as they are from the second step on.
+    sums = [{name: torch.zeros(()) for name in ("0", "2", "3")}]
+    for step in range(1, 4):
+        train(model, optimizer, [batch])
+        sums.append({name: step * u.selected for name, u in optimizer.routed_units().items()})
+    masks = [{n: after[n] - before[n] for n in after} for before, after in itertools.pairwise(sums)]
+    _, second, third = masks
+    assert not torch.equal(third["0"], third["2"])
+    assert all(not torch.equal(second[name], third[name]) for name in third)
 
 
 @quiet
@@ -459,6 +463,15 @@ def test_a_weight_as_large_as_the_threshold_is_in_the_support() -> None:
     train(layer, optimizer, MLP.batches(1))
     (units,) = optimizer.routed_units(threshold=0.5).values()
     assert units.support.all()
+
+
+def test_the_support_starts_at_a_thousandth() -> None:
+    layer = nn.Linear(6, CLASSES)
+    optimizer = narrow(layer, lr=0.0)
+    nn.init.constant_(layer.weight, 0.00099)
+    layer.weight.data[0] = -0.00101
+    train(layer, optimizer, MLP.batches(1))
+    assert _only(optimizer).support.all(1).tolist() == [True] + [False] * (CLASSES - 1)
 
 
 def test_routed_units_are_new_tensors() -> None:
