@@ -64,8 +64,7 @@ def probabilities(
     else:
         uniform = [min(1.0, block_size / len(constants[0]))] * len(constants[0])
         pi = [
-            waterfilled_row(row, block_size, sparsity) if any(row) else uniform
-            for row in constants
+            waterfilled_row(row, block_size, sparsity) if any(row) else uniform for row in constants
         ]
     least = min(1.0, block_size / len(pi[0]))
     return [[(1 - floor) * p + floor * least for p in row] for row in pi]
@@ -73,6 +72,7 @@ def probabilities(
 
 def constants(weight: Matrix, connections: list[Matrix], h: Matrix, gated: bool) -> Matrix:
     """L_cm of one sample; connections[c][m][u], h[c][u]."""
+
     def moved(w: float, x: float) -> float:
         return max(0.0, w * x) if gated else x
 

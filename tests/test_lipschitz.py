@@ -104,7 +104,9 @@ def test_9_gate_scores_are_the_hessian_diagonal_in_the_routing_variables():
     def loss(gates):
         return cross_entropy(x @ (gates * weight).T, y, reduction="sum")
 
-    moments = [weight_gradient(layer, part.square(), h) for part in (x.clamp(min=0), x.clamp(max=0))]
+    moments = [
+        weight_gradient(layer, part.square(), h) for part in (x.clamp(min=0), x.clamp(max=0))
+    ]
     positive, negative = gate(weight, *moments), gate(-weight, *moments)
     close(positive + negative, hessian_diagonal(loss, torch.ones_like(weight)))
     assert positive.any() and negative.any()
