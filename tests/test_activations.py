@@ -665,6 +665,8 @@ def test_a_functional_call_is_refused_at_learning_rate_zero_too() -> None:
     model, (x, y) = MLP.model(), MLP.batches()[0]
     optimizer = InterpretableSGD(model.parameters(), lr=0.0)
     others = {n: p.detach().clone().requires_grad_() for n, p in model.named_parameters()}
+    with torch.no_grad():
+        functional_call(model, others, (x,))  # evaluation is not held against it
     cross_entropy(functional_call(model, others, (x,)), y).backward()
     for parameter, other in zip(model.parameters(), others.values(), strict=True):
         parameter.grad = other.grad
