@@ -675,6 +675,21 @@ def test_a_functional_call_is_refused_at_learning_rate_zero_too() -> None:
     optimizer.detach()
 
 
+def test_functional_calls_may_train_what_is_not_routed(batches: list[Batch]) -> None:
+    """As the refusal advises."""
+    ours, theirs = MLP.model(), MLP.model()
+    for model, optimizer in (
+        (ours, InterpretableSGD(ours.parameters(), lr=0.1, layers="none")),
+        (theirs, torch.optim.SGD(theirs.parameters(), lr=0.1)),
+    ):
+        for x, y in batches:
+            optimizer.zero_grad()
+            others = {n: p.clone() for n, p in model.named_parameters()}
+            cross_entropy(functional_call(model, others, (x,)), y).backward()
+            optimizer.step()
+    assert same(weights(ours), weights(theirs))
+
+
 @pytest.mark.row("Compilers and transforms", "forward-mode derivatives", "see plain layers")
 def test_forward_mode_derivatives(model: nn.Module, batches: list[Batch]) -> None:
     x, tangent = batches[0][0], torch.ones_like(batches[0][0])
