@@ -1,15 +1,15 @@
 """Classifiers with about five readable units per class, by changing the optimizer."""
 
-from interpretable_sgd.batches import PoissonBatchSampler
-from interpretable_sgd.conversion import route, unroute
-from interpretable_sgd.em_routing import EMRoutingLinear
-from interpretable_sgd.guarantees import Guarantee
-from interpretable_sgd.layers import DynamicConv2d, DynamicLinear
-from interpretable_sgd.optimizer import InterpretableSGD
-from interpretable_sgd.rates import Rate, estimate_rate
-from interpretable_sgd.recorder import Recorder, gradient_product
-from interpretable_sgd.scheduler import BlockSizeScheduler
-from interpretable_sgd.units import RoutedUnits
+from interpretable_sgd.convergence.rate_test import Rate, estimate_rate
+from interpretable_sgd.convergence.recorder import Recorder, gradient_product
+from interpretable_sgd.layers.conversion import route, unroute
+from interpretable_sgd.layers.dynamic import DynamicConv2d, DynamicLinear
+from interpretable_sgd.layers.em_routing import EMRoutingLinear
+from interpretable_sgd.optimizer.guarantees import Guarantee
+from interpretable_sgd.optimizer.poisson_sampler import PoissonBatchSampler
+from interpretable_sgd.optimizer.routed_units import RoutedUnits
+from interpretable_sgd.optimizer.scheduler import BlockSizeScheduler
+from interpretable_sgd.optimizer.sgd import InterpretableSGD
 
 __all__ = [
     "BlockSizeScheduler",

@@ -1,6 +1,6 @@
-"""Who may import whom: rooms do not know each other, imports form a fan, never a ring.
+"""Who may import whom: folders do not know each other, imports form a fan, never a ring.
 
-The tables are the rules; a new module joins a room, or names a new one, by a line in `ROOMS`.
+The tables are the rules; a new module belongs to the folder it lies in.
 """
 
 import ast
@@ -17,25 +17,19 @@ ROOT = Path(__file__).parents[1]
 LIBRARY = "interpretable_sgd"
 
 ROOMS = {
-    # Room: what is in it, and the rooms it may import beside itself. `ops` stands for `ops.*` too.
-    "functions": (
-        "probabilities sampling lipschitz gradients masks narrowing batches selection units "
-        "options guarantees activations discovery sharding refusals",
-        "",
-    ),
-    "optimizer": ("updates routes joining optimizer scheduler", "functions"),
-    "routing": ("routing ops", ""),
-    "layers": ("layers em_routing conversion", "routing"),
-    "records": ("recorder rates", ""),
-    "analysis": ("analysis", "layers routing"),
-    "report": ("plots report", "analysis layers records"),
-    "command": ("__main__", ""),
+    # Folder of the library: the folders it may import beside itself.
+    "optimizer": "",
+    "layers": "",
+    "convergence": "",
+    "analysis": "layers",
+    "report": "analysis layers convergence",
+    "__main__": "",
 }
 REQUIRED = {"torch", "numpy"}
 OPTIONAL = {
-    # Imported at the top of these rooms' modules alone; elsewhere inside functions, or not at all.
-    "numba": {"routing", "analysis"},
-    "triton": {"routing"},
+    # Imported at the top of these folders' modules alone; elsewhere inside functions, or not at all.
+    "numba": {"layers", "analysis"},
+    "triton": {"layers"},
     "matplotlib": {"report"},
     "PIL": {"report"},
     "jinja2": {"report"},
@@ -52,9 +46,7 @@ OPTIONAL = {
 BESIDE = ("theory", "experiments", "tests")
 FORBIDDEN = {
     # A judge shares no code with the judged; what reads results does not make them.
-    "theory.problems": {LIBRARY},
-    "theory.bounds": {LIBRARY},
-    "theory.rates": {LIBRARY},
+    "theory.reference": {LIBRARY},
     "theory": {"experiments"},
     "experiments": {"theory"},
     "experiments.data": {LIBRARY},
@@ -130,14 +122,9 @@ def within(module: str, package: str) -> bool:
 
 
 def room_of(module: str) -> str:
-    name = module.removeprefix(LIBRARY + ".")
-    rooms = [
-        room
-        for room, (members, _) in ROOMS.items()
-        if any(within(name, member) for member in members.split())
-    ]
-    assert len(rooms) == 1, f"{module} belongs to {rooms or 'no room'}: put it in one room of ROOMS"
-    return rooms[0]
+    room = module.removeprefix(LIBRARY + ".").partition(".")[0]
+    assert room in ROOMS, f"{module} is in no folder of ROOMS"
+    return room
 
 
 def public_names(package: str) -> set[str]:
@@ -167,7 +154,7 @@ def where(module: str, found: Import) -> str:
 @pytest.mark.parametrize("module", INSIDE)
 def test_a_room_imports_only_the_rooms_below(module: str) -> None:
     room = room_of(module)
-    allowed = {room, *ROOMS[room][1].split()}
+    allowed = {room, *ROOMS[room].split()}
     for found in imports(path_of(module)):
         if within(found.target, LIBRARY) and found.target != LIBRARY:
             other = room_of(found.target)
@@ -263,6 +250,6 @@ def test_rules_see_what_they_forbid(tmp_path: Path) -> None:
 
 
 def test_every_room_may_import_only_rooms_that_are() -> None:
-    for room, (_, below) in ROOMS.items():
+    for room, below in ROOMS.items():
         assert set(below.split()) <= set(ROOMS), room
-    TopologicalSorter({room: set(below.split()) for room, (_, below) in ROOMS.items()}).prepare()
+    TopologicalSorter({room: set(below.split()) for room, below in ROOMS.items()}).prepare()

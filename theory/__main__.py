@@ -19,10 +19,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from theory import document, figures, registry, resnet, table
-from theory.checking import verdicts
-from theory.results import Store, config, to_json
-from theory.verdicts import Claim
+from theory import figures, registry, report, resnet, table
+from theory.claim import Claim
+from theory.runner import verdicts
+from theory.store import Store, config, to_json
 
 
 def parser() -> argparse.ArgumentParser:
@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
             console.print(f"{claim.name:24s} {claim.source:20s} {claim.statement}", markup=False)
         return 0
     if options.document:
-        document.write(options.out / "theory.json")
+        report.write(options.out / "theory.json")
         return 0
     try:
         claims = registry.named(options.names)

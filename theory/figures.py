@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from theory.problems import Array
+from theory.reference.problems import Array
 
 COLOURS = {"far": "C0", "near": "C1"}
 REFERENCES = ((-0.5, ":", "slope -1/2"), (-1.0, "--", "slope -1"))

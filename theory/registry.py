@@ -1,23 +1,25 @@
 """All claims, in the order of the table."""
 
-from theory import pepit, power, rates
+from theory.claim import Claim
 from theory.claims import (
     biased,
+    certificates,
     convolution,
     counterexamples,
     divergence,
     hidden,
     lemma2,
     library,
+    power,
     probabilities,
     proof,
+    rate_test,
     rates_in_f,
     routing,
     shared,
     slopes,
     unbiased,
 )
-from theory.verdicts import Claim
 
 CLAIMS: list[Claim] = [
     *proof.CLAIMS,
@@ -34,9 +36,9 @@ CLAIMS: list[Claim] = [
     *probabilities.CLAIMS,
     *routing.CLAIMS,
     *library.CLAIMS,
-    *rates.CLAIMS,
+    *rate_test.CLAIMS,
     *power.CLAIMS,
-    *pepit.CLAIMS,
+    *certificates.CLAIMS,
 ]
 
 

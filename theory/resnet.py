@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from theory.architectures import NORMS, calibrate, resnet
 from theory.descriptive import MODES, PRECISIONS, Experiment, train
-from theory.estimate import fit
+from theory.reference.estimate import fit
 
 LABEL = "descriptive, not certified"
 

@@ -1,17 +1,6 @@
 """Reading a trained network: what decides, which concepts its units are, how sure that is."""
 
 from interpretable_sgd.analysis.ablation import Ablation, Curve, ablate, rank_correlation
-from interpretable_sgd.analysis.classes import (
-    at_most,
-    dead_units,
-    labels_per_class,
-    readers,
-    shared_units,
-    sparsity,
-    units_per_class,
-    usage_entropy,
-    weights_per_class,
-)
 from interpretable_sgd.analysis.composition import (
     Agreement,
     Composition,
@@ -21,8 +10,7 @@ from interpretable_sgd.analysis.composition import (
     connections,
     formula,
 )
-from interpretable_sgd.analysis.conduct import study
-from interpretable_sgd.analysis.contrasts import Contrast, contrast
+from interpretable_sgd.analysis.confusions import Contrast, contrast
 from interpretable_sgd.analysis.contributions import (
     residual,
     residuals,
@@ -34,19 +22,30 @@ from interpretable_sgd.analysis.decisions import Decisions, decide
 from interpretable_sgd.analysis.dissection.dissect import dissect
 from interpretable_sgd.analysis.dissection.null import random_basis
 from interpretable_sgd.analysis.dissection.result import Dissection
+from interpretable_sgd.analysis.exemplars import Exemplar, exemplars
 from interpretable_sgd.analysis.explanation import Explanation, explain
-from interpretable_sgd.analysis.gallery import Exemplar, exemplars
+from interpretable_sgd.analysis.forward import reading
 from interpretable_sgd.analysis.head_search import find_head
 from interpretable_sgd.analysis.heads import Head
-from interpretable_sgd.analysis.passes import reading
-from interpretable_sgd.analysis.pictures import denormalized, heat
-from interpretable_sgd.analysis.readability import (
+from interpretable_sgd.analysis.images import denormalized, heat
+from interpretable_sgd.analysis.interpretability_metrics import (
     accuracy_at,
     class_independence,
     contrastiveness,
     dependence,
     diversity,
     pruned,
+)
+from interpretable_sgd.analysis.sparsity import (
+    at_most,
+    dead_units,
+    labels_per_class,
+    readers,
+    shared_units,
+    sparsity,
+    units_per_class,
+    usage_entropy,
+    weights_per_class,
 )
 from interpretable_sgd.analysis.stability import (
     Matching,
@@ -57,8 +56,9 @@ from interpretable_sgd.analysis.stability import (
     match_units,
     under_augmentation,
 )
-from interpretable_sgd.analysis.studies import Compared, Figure, Study
-from interpretable_sgd.analysis.tables import Table
+from interpretable_sgd.analysis.study.record import Compared, Figure, Study
+from interpretable_sgd.analysis.study.study import study
+from interpretable_sgd.analysis.table import Table
 
 __all__ = [
     "Ablation",

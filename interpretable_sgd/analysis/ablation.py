@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from interpretable_sgd.analysis.contributions import top_units
+from interpretable_sgd.analysis.forward import batches, plain
 from interpretable_sgd.analysis.head_search import find_head
 from interpretable_sgd.analysis.heads import Head
-from interpretable_sgd.analysis.passes import batches, plain
-from interpretable_sgd.analysis.readability import pruned
+from interpretable_sgd.analysis.interpretability_metrics import pruned
 
 COUNTS = (0, 1, 2, 3, 5, 10, 20, 50)
 

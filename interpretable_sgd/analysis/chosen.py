@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from interpretable_sgd.analysis.decisions import Decisions
 from interpretable_sgd.analysis.explanation import Explanation, explain
+from interpretable_sgd.analysis.forward import placed
 from interpretable_sgd.analysis.heads import Head
+from interpretable_sgd.analysis.images import Picture
 from interpretable_sgd.analysis.maps import layer_of
-from interpretable_sgd.analysis.passes import placed
-from interpretable_sgd.analysis.pictures import Picture
 from interpretable_sgd.analysis.provenance import Watched
 
 

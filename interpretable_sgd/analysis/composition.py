@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from interpretable_sgd.analysis.classes import THRESHOLD
+from interpretable_sgd.analysis.sparsity import THRESHOLD
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from interpretable_sgd.analysis import checkpoints
+from interpretable_sgd.analysis.accumulator import Ledger
+from interpretable_sgd.analysis.forward import batches, plain
 from interpretable_sgd.analysis.head_search import find_head
 from interpretable_sgd.analysis.heads import Head
-from interpretable_sgd.analysis.ledger import Ledger
-from interpretable_sgd.analysis.passes import batches, plain
 
 SECONDS = 60  # between two writes of a checkpoint
 

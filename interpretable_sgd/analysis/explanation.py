@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from interpretable_sgd.analysis.forward import reading
 from interpretable_sgd.analysis.heads import Head
+from interpretable_sgd.analysis.images import Picture, as_bytes, stretched
 from interpretable_sgd.analysis.maps import Maps, captured
-from interpretable_sgd.analysis.passes import reading
-from interpretable_sgd.analysis.pictures import Picture, as_bytes, stretched
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import linear
 
-from interpretable_sgd.layers import DynamicConv2d, DynamicLinear
-from interpretable_sgd.routing import select
+from interpretable_sgd.layers.dynamic import DynamicConv2d, DynamicLinear
+from interpretable_sgd.layers.top_k import select
 
 Layer = nn.Linear | nn.Conv2d
 

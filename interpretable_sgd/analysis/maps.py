@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from interpretable_sgd.analysis.passes import evaluating
+from interpretable_sgd.analysis.forward import evaluating
 
 
 @dataclass

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from interpretable_sgd.analysis.checkpoints import fingerprint
-from interpretable_sgd.analysis.passes import pair
+from interpretable_sgd.analysis.forward import pair
 
 PACKAGES = ("interpretable-sgd", "numpy", "torchvision")
 

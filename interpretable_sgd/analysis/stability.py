@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from interpretable_sgd.analysis.classes import THRESHOLD
 from interpretable_sgd.analysis.contributions import top_units
 from interpretable_sgd.analysis.decisions import Decisions
+from interpretable_sgd.analysis.forward import image_batches, placed, plain, reading
 from interpretable_sgd.analysis.head_search import find_head
 from interpretable_sgd.analysis.heads import Head
-from interpretable_sgd.analysis.passes import image_batches, placed, plain, reading
+from interpretable_sgd.analysis.sparsity import THRESHOLD
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from interpretable_sgd.report.markup import tag
+from interpretable_sgd.report.svg import tag
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from interpretable_sgd.analysis.class_cards import ClassCard
-from interpretable_sgd.analysis.studies import Study
-from interpretable_sgd.analysis.unit_cards import UnitCard
-from interpretable_sgd.report.markup import svg, tag
+from interpretable_sgd.analysis.study.class_cards import ClassCard
+from interpretable_sgd.analysis.study.record import Study
+from interpretable_sgd.analysis.study.unit_cards import UnitCard
+from interpretable_sgd.report.formatting import number, percent, signed
 from interpretable_sgd.report.pictures import data_uri, enlarged, masked, strip
-from interpretable_sgd.report.words import number, percent, signed
+from interpretable_sgd.report.svg import svg, tag
 
 CARD_FIELDS = (
     *("index", "name", "accuracy", "weights", "labels"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from markupsafe import Markup
 
 from interpretable_sgd.report.axes import Frame, Scale
-from interpretable_sgd.report.markup import svg, tag
+from interpretable_sgd.report.svg import svg, tag
 
 WIDTH, HEIGHT = 400.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 12.0, 30.0, 40.0

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from interpretable_sgd.analysis.concepts.broden import Broden
 from interpretable_sgd.analysis.concepts.folders import MaskFolders
 from interpretable_sgd.analysis.concepts.samples import ConceptImages
-from interpretable_sgd.analysis.conduct import study
 from interpretable_sgd.analysis.head_search import find_head
-from interpretable_sgd.analysis.pictures import denormalized
-from interpretable_sgd.analysis.studies import Compared, Study
-from interpretable_sgd.conversion import route
+from interpretable_sgd.analysis.images import denormalized
+from interpretable_sgd.analysis.study.record import Compared, Study
+from interpretable_sgd.analysis.study.study import study
+from interpretable_sgd.layers.conversion import route
 from interpretable_sgd.report.arguments import parse
 from interpretable_sgd.report.images import (
     ClassFolders,
@@ -36,7 +36,7 @@ from interpretable_sgd.report.images import (
     to_input,
 )
 from interpretable_sgd.report.models import load_model
-from interpretable_sgd.report.write import write
+from interpretable_sgd.report.render import write
 
 STAGES = {
     "decisions": "deciding",

@@ -3,7 +3,7 @@
 from typing import Any
 
 from interpretable_sgd.analysis.composition import Composition, Edge
-from interpretable_sgd.analysis.studies import Study
+from interpretable_sgd.analysis.study.record import Study
 from interpretable_sgd.report.graph import graph
 
 CLASSES_A_GRAPH = {1: 4, 2: 1}  # by levels below the class

@@ -3,11 +3,11 @@
 from typing import Any
 
 from interpretable_sgd.analysis.explanation import Explanation, Verdict
-from interpretable_sgd.analysis.studies import Study
-from interpretable_sgd.analysis.unit_cards import UnitCard
+from interpretable_sgd.analysis.study.record import Study
+from interpretable_sgd.analysis.study.unit_cards import UnitCard
+from interpretable_sgd.report.formatting import plural
 from interpretable_sgd.report.pictures import data_uri, enlarged, spotlight
 from interpretable_sgd.report.waterfall import Part, waterfall
-from interpretable_sgd.report.words import plural
 
 SHARP_BELOW = 100  # pictures of fewer pixels a side are shown with their pixels
 

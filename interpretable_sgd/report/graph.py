@@ -5,8 +5,8 @@ from textwrap import wrap
 from markupsafe import Markup
 
 from interpretable_sgd.analysis.composition import Composition, Edge, Node
-from interpretable_sgd.report.markup import svg, tag
-from interpretable_sgd.report.words import signed
+from interpretable_sgd.report.formatting import signed
+from interpretable_sgd.report.svg import svg, tag
 
 ROW, WIDEST = 24.0, 7.0
 NAME, GAP = 150.0, 74.0  # widths of the names of classes, and between levels

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from interpretable_sgd.analysis.studies import Study
-from interpretable_sgd.report.words import count, number, percent, plural, signed
+from interpretable_sgd.analysis.study.record import Study
+from interpretable_sgd.report.formatting import count, number, percent, plural, signed
 
 
 @dataclass(frozen=True)

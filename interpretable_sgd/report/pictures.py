@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from interpretable_sgd.analysis.pictures import heat
+from interpretable_sgd.analysis.images import heat
 
 Bytes = NDArray[np.uint8]
 QUALITY = 72

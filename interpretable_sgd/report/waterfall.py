@@ -7,8 +7,8 @@ from itertools import accumulate
 from markupsafe import Markup
 
 from interpretable_sgd.report.axes import Scale
-from interpretable_sgd.report.markup import svg, tag
-from interpretable_sgd.report.words import signed
+from interpretable_sgd.report.formatting import signed
+from interpretable_sgd.report.svg import svg, tag
 
 ROW = 24.0
 WIDTH = 400.0

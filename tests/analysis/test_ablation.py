@@ -7,8 +7,8 @@ from scipy.stats import spearmanr
 from interpretable_sgd import route
 from interpretable_sgd.analysis.ablation import ablate, losses, rank_correlation
 from interpretable_sgd.analysis.contributions import top_units
+from interpretable_sgd.analysis.forward import reading
 from interpretable_sgd.analysis.head_search import find_head
-from interpretable_sgd.analysis.passes import reading
 from tests.analysis.classifiers import BUILD, CLASSES, UNITS, classifier, images, outputs
 
 DENSE = ["linear", "linear without bias", "convolution", "convolution with stride"]

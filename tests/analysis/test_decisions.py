@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from interpretable_sgd.analysis.accumulator import Ledger, scramble
 from interpretable_sgd.analysis.contributions import residuals, shares, units_to_reach
 from interpretable_sgd.analysis.decisions import Decisions, decide
+from interpretable_sgd.analysis.forward import reading
 from interpretable_sgd.analysis.head_search import find_head
-from interpretable_sgd.analysis.ledger import Ledger, scramble
-from interpretable_sgd.analysis.passes import reading
 from tests.analysis.classifiers import BUILD, CLASSES, UNITS, classifier, images, outputs
 
 

@@ -5,7 +5,7 @@ from torch import nn
 
 from interpretable_sgd.analysis.head_search import find_head
 from interpretable_sgd.analysis.heads import Head
-from interpretable_sgd.layers import DynamicLinear
+from interpretable_sgd.layers.dynamic import DynamicLinear
 
 
 def test_the_last_linear_layer_is_the_head_and_convolutions_only_without():

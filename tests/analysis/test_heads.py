@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from interpretable_sgd import DynamicConv2d, InterpretableSGD
+from interpretable_sgd.analysis.forward import reading
 from interpretable_sgd.analysis.head_search import find_head
-from interpretable_sgd.analysis.passes import reading
 from tests.analysis.classifiers import BUILD, CLASSES, SHAPE, UNITS, classifier, images
 
 KINDS = {

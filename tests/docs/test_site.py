@@ -105,7 +105,7 @@ def test_formulas_are_mathml(site: Path) -> None:
 
 def test_links_of_equations_lead_to_their_functions(site: Path) -> None:
     links = page(site / "method.html").links
-    assert "api/arithmetic.html#interpretable_sgd.probabilities.waterfill" in links
+    assert "api/arithmetic.html#interpretable_sgd.optimizer.probabilities.waterfill" in links
 
 
 def test_lost_links_would_be_seen(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from interpretable_sgd import EMRoutingLinear
-from interpretable_sgd.em_routing import VARIANCE_FLOOR, em_routing
+from interpretable_sgd.layers.em_routing import VARIANCE_FLOOR, em_routing
 
 
 def by_loops(votes: list[list[float]], iterations: int) -> tuple[list[float], list[list[float]]]:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from interpretable_sgd import InterpretableSGD
-from interpretable_sgd.lipschitz import SCORES
-from interpretable_sgd.options import CORRECTIONS, DRAWS, MASKS, NONFINITE, PROBABILITIES
-from interpretable_sgd.probabilities import explore, fill, literal, waterfill
-from interpretable_sgd.sampling import systematic
+from interpretable_sgd.optimizer.options import CORRECTIONS, DRAWS, MASKS, NONFINITE, PROBABILITIES
+from interpretable_sgd.optimizer.probabilities import explore, fill, literal, waterfill
+from interpretable_sgd.optimizer.sampling import systematic
+from interpretable_sgd.optimizer.scores import SCORES
 
 pytestmark = pytest.mark.filterwarnings("ignore:masks per sample", "ignore:no head to route")
 NAMED = re.compile(r"^\S+ (must be|needs|must not)|Invalid|Nesterov momentum requires")

@@ -3,10 +3,10 @@ import itertools
 import numpy as np
 import pytest
 
-from theory import bounds
-from theory.selection import floored, literal, top, waterfill
-from theory.simulate import Method, run, square, weighted
-from theory.suite import ce1, diagonal, logistic
+from theory.reference import bounds
+from theory.reference.algorithm3 import Method, run, square, weighted
+from theory.reference.probabilities import floored, literal, top, waterfill
+from theory.reference.suite import ce1, diagonal, logistic
 
 PI = np.array([0.9, 0.5, 0.2])
 

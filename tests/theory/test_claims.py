@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from theory import pepit
+from theory.claim import Verdict
 from theory.claims import (
     biased,
+    certificates,
     convolution,
     counterexamples,
     divergence,
@@ -22,14 +23,13 @@ from theory.claims import (
     slopes,
     unbiased,
 )
-from theory.verdicts import Verdict
 
 ROOMS = (
     proof, counterexamples, divergence, shared, unbiased, biased, rates_in_f, slopes, lemma2,
     hidden, convolution, probabilities, routing, library,
 )  # fmt: skip
 CLAIMS = [claim for room in ROOMS for claim in room.CLAIMS]
-THEORY = Path(pepit.__file__).parent
+THEORY = Path(certificates.__file__).parent
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
@@ -48,20 +48,20 @@ def test_a_check_is_determined_by_its_seed(name):
 
 
 def test_names_are_unique_and_can_be_typed():
-    names = [claim.name for claim in CLAIMS + pepit.CLAIMS]
+    names = [claim.name for claim in CLAIMS + certificates.CLAIMS]
     assert len(set(names)) == len(names)
     assert all(name.replace("-", "").isalnum() and name == name.lower() for name in names)
 
 
 def test_without_pepit_its_claims_are_skipped_with_a_message(monkeypatch):
     monkeypatch.setitem(sys.modules, "PEPit", None)
-    for claim in pepit.CLAIMS:
+    for claim in certificates.CLAIMS:
         check = claim.function(True, 0)
         assert check.outcome() == "SKIPPED"
         assert "pip install" in check.skipped
 
 
-@pytest.mark.parametrize("claim", pepit.CLAIMS, ids=lambda claim: claim.name)
+@pytest.mark.parametrize("claim", certificates.CLAIMS, ids=lambda claim: claim.name)
 def test_pepit_certifies_the_constants(claim):
     pytest.importorskip("PEPit")
     assert Verdict(claim, claim.function(True, 0)).verdict == claim.expected

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from theory import __main__ as cli
-from theory import document, registry, results
-from theory.verdicts import Check, Claim, Verdict
+from theory import registry, report, store
+from theory.claim import Check, Claim, Verdict
 
 CALLS = []
 
@@ -120,38 +120,38 @@ def test_checks_survive_being_stored(tmp_path):
     check = Check(
         float("inf"), float("nan"), ">=", numbers={"x": float("-inf")}, also=(Check(1.0, 2.0),)
     )
-    restored = results.check_from_json(json.loads(json.dumps(results.check_to_json(check))))
+    restored = store.check_from_json(json.loads(json.dumps(store.check_to_json(check))))
     assert repr(restored) == repr(check)
 
 
 def test_skipped_claims_are_tried_again(tmp_path):
-    store = results.Store(tmp_path, {"seed": 0})
-    store.save(Verdict(RIGHT, Check(0.0, 0.0, skipped="absent")))
-    assert store.load(RIGHT) is None
-    store.save(Verdict(RIGHT, Check(0.0, 0.0)))
-    assert store.load(RIGHT).check == Check(0.0, 0.0)
+    kept = store.Store(tmp_path, {"seed": 0})
+    kept.save(Verdict(RIGHT, Check(0.0, 0.0, skipped="absent")))
+    assert kept.load(RIGHT) is None
+    kept.save(Verdict(RIGHT, Check(0.0, 0.0)))
+    assert kept.load(RIGHT).check == Check(0.0, 0.0)
 
 
 def test_the_page_gets_its_table_between_the_markers(claims, tmp_path):
     claims(RIGHT, FALSE)
     command(tmp_path)
     record = json.loads((tmp_path / "theory.json").read_text())
-    text = f"before\n{document.BEGIN}\nstale\n{document.END}\nafter\n"
-    page = document.page(text, record)
+    text = f"before\n{report.BEGIN}\nstale\n{report.END}\nafter\n"
+    page = report.page(text, record)
     assert page.startswith("before\n") and page.endswith("\nafter\n") and "stale" not in page
     assert "| `right` it holds | Theorem A | **HOLDS UNDER** eta <= 1 / L | 0.5 ± 0.01 |" in page
     assert "\\| c |" in page
-    assert document.page(page, record) == page
+    assert report.page(page, record) == page
 
 
 def test_a_page_without_markers_is_refused():
     with pytest.raises(ValueError, match="the page must hold the markers"):
-        document.page("nothing", {"verdicts": [], "config": {}})
+        report.page("nothing", {"verdicts": [], "config": {}})
 
 
 def test_the_documentation_shows_the_expected_verdict_of_every_claim():
-    record = json.loads(document.RECORD.read_text())
+    record = json.loads(report.RECORD.read_text())
     shown = {entry["name"]: entry["verdict"] for entry in record["verdicts"]}
     for claim in registry.CLAIMS:
         assert shown[claim.name] in (claim.expected, "SKIPPED"), claim.name
-    assert document.page(document.PAGE.read_text(), record) == document.PAGE.read_text()
+    assert report.page(report.PAGE.read_text(), record) == report.PAGE.read_text()

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from theory.controls import CONTROLS
-from theory.power import CLAIMS, REPETITIONS, rejected, wilson
+from theory.claims.power import CLAIMS, REPETITIONS, rejected, wilson
+from theory.rate_test.controls import CONTROLS
 
 
 @pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.name)

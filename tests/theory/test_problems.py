@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from theory import networks, suite
+from theory.reference import networks, suite
 
 PROBLEMS = {
     "quadratic": suite.quadratic(np.array([1.0, 2.0, 4.0])),

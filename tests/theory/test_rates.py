@@ -3,15 +3,22 @@ import dataclasses
 import numpy as np
 import pytest
 
-from theory import bounds
-from theory.controls import CANARY_MINIMISER, CONTROLS, FEATURES, averages, gaps, stalled_minimum
-from theory.decaying import CLAIMS as DECAYING
-from theory.designs import design
-from theory.estimate import FAIL, INCONCLUSIVE, PASS, TIME_CONSTANTS, fit, rule
-from theory.modes import MODES, PLAIN, PROBLEMS, canary, ridge, robust, squares
-from theory.rates import CLAIMS, control_check, mode_check, running_minimum
-from theory.runs import Setup, run
-from theory.verdicts import Verdict
+from theory.claim import Verdict
+from theory.claims.decaying_steps import CLAIMS as DECAYING
+from theory.claims.rate_test import CLAIMS, control_check, mode_check, running_minimum
+from theory.rate_test.configurations import MODES, PLAIN, PROBLEMS, canary, ridge, robust, squares
+from theory.rate_test.controls import (
+    CANARY_MINIMISER,
+    CONTROLS,
+    FEATURES,
+    averages,
+    gaps,
+    stalled_minimum,
+)
+from theory.rate_test.designs import design
+from theory.rate_test.optimizer_runs import Setup, run
+from theory.reference import bounds
+from theory.reference.estimate import FAIL, INCONCLUSIVE, PASS, TIME_CONSTANTS, fit, rule
 
 T = np.array([128.0, 256.0, 512.0, 1024.0])
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from theory import bounds
+from theory.claim import HOLDS, HOLDS_UNDER, Check, Claim
 from theory.claims.ratio import largest, ratio, size
-from theory.problems import Array
-from theory.selection import literal
-from theory.simulate import Method, Moment, run, weighted
-from theory.suite import ce1, geman_mcclure, logistic
-from theory.verdicts import HOLDS, HOLDS_UNDER, Check, Claim
+from theory.reference import bounds
+from theory.reference.algorithm3 import Method, Moment, run, weighted
+from theory.reference.probabilities import literal
+from theory.reference.problems import Array
+from theory.reference.suite import ce1, geman_mcclure, logistic
 
 
 def _bias(moment: Moment) -> tuple[Array, Array]:

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from theory.curvature import Tail, cross_entropy, hessian_diagonal, jacobian, variance
-from theory.problems import Array
-from theory.verdicts import FAILS, HOLDS, HOLDS_UNDER, Check, Claim
+from theory.claim import FAILS, HOLDS, HOLDS_UNDER, Check, Claim
+from theory.reference.hessians import Tail, cross_entropy, hessian_diagonal, jacobian, variance
+from theory.reference.problems import Array
 
 CLASSES, CHANNELS = 4, 3
 

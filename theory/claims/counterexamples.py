@@ -8,11 +8,11 @@ from math import lgamma
 
 import numpy as np
 
-from theory.problems import Array, Problem
-from theory.selection import literal
-from theory.simulate import Method, run
-from theory.suite import ce1, ce2, ce4
-from theory.verdicts import FAILS, HOLDS, Check, Claim
+from theory.claim import FAILS, HOLDS, Check, Claim
+from theory.reference.algorithm3 import Method, run
+from theory.reference.probabilities import literal
+from theory.reference.problems import Array, Problem
+from theory.reference.suite import ce1, ce2, ce4
 
 
 def _fall(problem: Problem, method: Method, scale: float, quick: bool, seed: int) -> Check:

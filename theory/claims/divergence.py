@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from theory.simulate import Method, run
-from theory.suite import ce3
-from theory.verdicts import FAILS, HOLDS, Check, Claim
+from theory.claim import FAILS, HOLDS, Check, Claim
+from theory.reference.algorithm3 import Method, run
+from theory.reference.suite import ce3
 
 
 def _diverges(relu: bool, method: Method, quick: bool, seed: int) -> Check:

@@ -8,8 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from theory.curvature import cross_entropy, hessian_diagonal, jacobian, perceptron, variance
-from theory.verdicts import FAILS, HOLDS_UNDER, Check, Claim
+from theory.claim import FAILS, HOLDS_UNDER, Check, Claim
+from theory.reference.hessians import (
+    cross_entropy,
+    hessian_diagonal,
+    jacobian,
+    perceptron,
+    variance,
+)
 
 C = 4
 

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from theory.curvature import cross_entropy, hessian_diagonal
-from theory.verdicts import FAILS, HOLDS, Check, Claim
+from theory.claim import FAILS, HOLDS, Check, Claim
+from theory.reference.hessians import cross_entropy, hessian_diagonal
 
 C, M = 4, 5
 

@@ -1,6 +1,6 @@
 """The library through its public face: what it selects, and what `guarantee` promises.
 
-The one room that puts judge and judged together; runs against bounds are in `theory.rates`.
+The one room that puts judge and judged together; runs against bounds are in `theory.claims.rate_test`.
 """
 
 import warnings
@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from interpretable_sgd import InterpretableSGD
+from theory.claim import FAILS, HOLDS, HOLDS_UNDER, Check, Claim
 from theory.claims.routing import CLASSES, UNITS, K, routed
-from theory.curvature import cross_entropy, hessian_diagonal
-from theory.selection import floored, waterfill
-from theory.suite import ce3
-from theory.verdicts import FAILS, HOLDS, HOLDS_UNDER, Check, Claim
+from theory.reference.hessians import cross_entropy, hessian_diagonal
+from theory.reference.probabilities import floored, waterfill
+from theory.reference.suite import ce3
 
 
 def _layer(seed: int, classes: int = 4, inputs: int = 6) -> tuple[nn.Linear, Tensor, Tensor]:

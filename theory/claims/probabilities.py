@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from theory import bounds
+from theory.claim import FAILS, HOLDS, HOLDS_UNDER, Check, Claim
 from theory.claims.ratio import SPECTRUM
-from theory.selection import floored, literal, top, waterfill
-from theory.simulate import Method, run, square, weighted
-from theory.suite import diagonal
-from theory.verdicts import FAILS, HOLDS, HOLDS_UNDER, Check, Claim
+from theory.reference import bounds
+from theory.reference.algorithm3 import Method, run, square, weighted
+from theory.reference.probabilities import floored, literal, top, waterfill
+from theory.reference.suite import diagonal
 
 GAMMAS = {0.0: 1.0, 0.25: 4 / 3, 0.5: 2.0, 0.75: 4.0, 0.9: 10.0}
 """Exponent of every s."""

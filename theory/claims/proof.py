@@ -8,11 +8,11 @@ import itertools
 
 import numpy as np
 
-from theory.problems import Array
-from theory.selection import literal
-from theory.simulate import Method, run, square
-from theory.suite import diagonal, logistic
-from theory.verdicts import FAILS, HOLDS, HOLDS_UNDER, Check, Claim
+from theory.claim import FAILS, HOLDS, HOLDS_UNDER, Check, Claim
+from theory.reference.algorithm3 import Method, run, square
+from theory.reference.probabilities import literal
+from theory.reference.problems import Array
+from theory.reference.suite import diagonal, logistic
 
 
 def _draws(quick: bool, seed: int) -> tuple[Array, Array]:

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from theory import bounds
+from theory.claim import HOLDS, HOLDS_UNDER, Check, Claim
 from theory.claims.ratio import BATCH, SPECTRUM, largest, ratio, size
-from theory.problems import Array, Problem
-from theory.simulate import Method, run, weighted
-from theory.suite import geman_mcclure, logistic, quadratic, softmax, wavy
-from theory.verdicts import HOLDS, HOLDS_UNDER, Check, Claim
+from theory.reference import bounds
+from theory.reference.algorithm3 import Method, run, weighted
+from theory.reference.problems import Array, Problem
+from theory.reference.suite import geman_mcclure, logistic, quadratic, softmax, wavy
 
 
 def _pi(problem: Problem) -> Array:
@@ -68,7 +68,7 @@ def one_over_t(quick: bool, seed: int) -> Check:
     """The exponent itself: log-log slope of E F - F* between t and 16 t, quadratic, decaying steps.
 
     O(1/t) needs at most -1; .15 is left for the first steps' trace. Rate tests with power are in
-    `theory.rates`.
+    `theory.claims.rate_test`.
     """
     problem = quadratic(np.array([1.0, 1.5]), seed)
     pi, L = _pi(problem), problem.known("L")

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from theory.problems import Array, Problem
-from theory.simulate import Measure
-from theory.suite import geman_mcclure, logistic, quadratic, softmax, wavy
-from theory.verdicts import Check
+from theory.claim import Check
+from theory.reference.algorithm3 import Measure
+from theory.reference.problems import Array, Problem
+from theory.reference.suite import geman_mcclure, logistic, quadratic, softmax, wavy
 
 SPECTRUM = np.array([1.0, 2.0, 3.0, 4.0])
 BATCH = 4

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from theory.curvature import cross_entropy, hessian_diagonal
-from theory.verdicts import FAILS, HOLDS, HOLDS_UNDER, Check, Claim
+from theory.claim import FAILS, HOLDS, HOLDS_UNDER, Check, Claim
+from theory.reference.hessians import cross_entropy, hessian_diagonal
 
 N, CLASSES, UNITS, K = 32, 6, 40, 5
 

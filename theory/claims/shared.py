@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from theory import bounds
+from theory.claim import FAILS, HOLDS, HOLDS_UNDER, Check, Claim
 from theory.claims.ratio import BATCH, SPECTRUM, largest, noise, ratio, size, suite
-from theory.problems import Array
-from theory.simulate import Method, Moment, run, square, weighted
-from theory.suite import ce4, geman_mcclure, logistic, quadratic
-from theory.verdicts import FAILS, HOLDS, HOLDS_UNDER, Check, Claim
+from theory.reference import bounds
+from theory.reference.algorithm3 import Method, Moment, run, square, weighted
+from theory.reference.problems import Array
+from theory.reference.suite import ce4, geman_mcclure, logistic, quadratic
 
 LAGGED = Method("shared", "waterfill", gamma=2.0, block=2.0, floor=0.1)
 

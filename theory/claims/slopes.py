@@ -1,15 +1,15 @@
 """Slopes where no global L is known: no bound is checked, and none is claimed.
 
 Shared water-filled masks from the past with a floor, started away from the minimum. The rate tests
-with power, on problems with known constants, are in `theory.rates`.
+with power, on problems with known constants, are in `theory.claims.rate_test`.
 """
 
 import numpy as np
 
-from theory.networks import factorisation, interpolating_net, rosenbrock
-from theory.problems import Problem
-from theory.simulate import Method, run, square
-from theory.verdicts import HOLDS_UNDER, Check, Claim
+from theory.claim import HOLDS_UNDER, Check, Claim
+from theory.reference.algorithm3 import Method, run, square
+from theory.reference.networks import factorisation, interpolating_net, rosenbrock
+from theory.reference.problems import Problem
 
 TOLERANCE = 0.1
 """By how much a slope may be short of -1/2, as in the rate test."""

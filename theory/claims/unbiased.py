@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from theory import bounds
+from theory.claim import HOLDS, HOLDS_UNDER, Check, Claim
 from theory.claims.ratio import BATCH, SPECTRUM, largest, ratio, size, suite
-from theory.problems import Array, Problem
-from theory.simulate import Method, Moment, run, square
-from theory.suite import diagonal, geman_mcclure, logistic, wavy
-from theory.verdicts import HOLDS, HOLDS_UNDER, Check, Claim
+from theory.reference import bounds
+from theory.reference.algorithm3 import Method, Moment, run, square
+from theory.reference.problems import Array, Problem
+from theory.reference.suite import diagonal, geman_mcclure, logistic, wavy
 
 
 def theorem_b(quick: bool, seed: int) -> Check:

@@ -20,8 +20,8 @@ from interpretable_sgd.analysis.dissection.result import Dissection
 from interpretable_sgd.analysis.dissection.scores import ImageSet, check_image_set
 from interpretable_sgd.analysis.dissection.tally import Tally
 from interpretable_sgd.analysis.dissection.thresholds import HighestValues, check_quantile
+from interpretable_sgd.analysis.forward import evaluating, placed
 from interpretable_sgd.analysis.maps import captured, layer_of
-from interpretable_sgd.analysis.passes import evaluating, placed
 
 
 def dissect(

@@ -1,0 +1,222 @@
+"""What one pass adds up, in memory of images * keep + classes * units.
+
+Index legend: `n` image, `m` unit, `c` class.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from interpretable_sgd.analysis.contributions import residuals, shares, top_units, units_to_reach
+from interpretable_sgd.analysis.forward import Batch, tolerance
+from interpretable_sgd.analysis.heads import Head, widened
+from interpretable_sgd.analysis.interpretability_metrics import dependence
+
+LEVELS = (0.95, 0.98)
+
+
+class Ledger:
+    """Running sums over classes, and rows of images; all on the CPU.
+
+    Args:
+        head: makes the logits.
+        keep: contributions kept of each decision.
+        sample: images whose units are kept.
+
+    Attributes:
+        images: taken in.
+        is_whole: false if `add` was cut off, so that the sums disagree.
+    """
+
+    def __init__(self, head: Head, keep: int, sample: int) -> None:
+        self._head, self._sample = head, sample
+        classes, width = head.weight.shape
+        self._keep = min(keep, width)
+        double = torch.float64
+        self._sums = {
+            "counts": torch.zeros(classes, dtype=torch.int64),
+            "mean_parts": torch.zeros(classes, width, dtype=double),
+            "class_means": torch.zeros(classes, width, dtype=double),
+            "minimum": torch.full((width,), torch.inf, dtype=double),
+            "mean_units": torch.zeros(width, dtype=double),
+            "activity": torch.zeros(width, dtype=double),
+            "mass": torch.zeros(width, dtype=double),
+        }
+        self._buffers: dict[str, Tensor] = {}
+        self._keys = torch.empty(0, dtype=torch.int64)
+        self._drawn = torch.empty(0, dtype=torch.int64)
+        self._drawn_units = torch.empty(0, width)
+        self.images = 0
+        self.is_whole = True
+
+    def add(self, batch: Batch) -> None:
+        """Take in a batch.
+
+        Raises:
+            ValueError: contributions and bias do not add up to the logit.
+        """
+        self.is_whole = False
+        head = self._head
+        classes = batch.logits.topk(2, dim=1).indices
+        sides = [self._side(batch, classes[:, side]) for side in (0, 1)]
+        rows = {name: torch.stack([side[name] for side in sides], 1) for name in sides[0]}
+        rows |= {"labels": batch.labels, "classes": classes}
+        terms = head.terms(batch.units, classes[:, 0])
+        products = head.products(batch.units, classes[:, 0])
+        faithful = shares(terms.parts, terms.biases)
+        rows |= {
+            "residual faithful": residuals(faithful, self._keep),
+            "residual signed": residuals(shares(products, None, "signed"), self._keep),
+            "residual absolute": residuals(shares(products, None, "absolute"), self._keep),
+        }
+        rows |= {f"reach {level}": units_to_reach(faithful, level) for level in LEVELS}
+        rows["dependence"] = dependence(terms.parts)
+        for name, values in rows.items():
+            self._append(name, values.cpu())
+        self._add_sums(batch, terms.parts)
+        self.images += len(batch.labels)
+        self.is_whole = True
+
+    def verify(self, labels: Tensor, start: int) -> None:
+        """Raise ValueError unless images from `start` on have had these labels."""
+        before = self._buffers["labels"]
+        if not torch.equal(before[start : start + len(labels)], labels.cpu()):
+            raise ValueError(
+                "checkpoint is of another data set, or another order: the labels of images "
+                f"{start} .. {start + len(labels) - 1} differ; remove it to start anew"
+            )
+
+    def _side(self, batch: Batch, classes: Tensor) -> dict[str, Tensor]:
+        """The largest contributions to one class per image."""
+        parts, biases = self._head.terms(batch.units, classes)
+        logits = batch.logits.gather(1, classes[:, None])[:, 0]
+        gap = (parts.sum(1) + biases - logits).abs()
+        size = parts.abs().sum(1) + biases.abs()
+        if (gap > tolerance(batch.logits.dtype) * size).any():
+            raise ValueError(
+                f"contributions and bias of head {self._head.name!r} must add up to the logit, "
+                f"they miss it by {float(gap.max()):.3g}: its forward is not that of its class"
+            )
+        units = top_units(parts, self._keep)
+        largest = parts.gather(1, units.clamp(min=0)).masked_fill(units < 0, 0)
+        return {
+            "logits": widened(logits),
+            "biases": biases,
+            "units": units,
+            "contributions": largest,
+        }
+
+    def _append(self, name: str, values: Tensor) -> None:
+        """Put rows behind those of the images so far; many small tensors would fragment memory."""
+        end, buffer = self.images + len(values), self._buffers.get(name, values[:0])
+        if end > len(buffer):
+            grown = values.new_empty(2 * end, *values.shape[1:])
+            grown[: self.images] = buffer[: self.images]
+            self._buffers[name] = buffer = grown
+        buffer[self.images : end] = values
+
+    def _rows(self) -> dict[str, Tensor]:
+        return {name: buffer[: self.images] for name, buffer in self._buffers.items()}
+
+    def _add_sums(self, batch: Batch, parts: Tensor) -> None:
+        labels = batch.labels.cpu()
+        own = self._head.parts(batch.units, batch.labels).cpu().double()
+        exact = widened(self._head.activations(batch.units)).cpu()
+        units, sizes = exact.double(), parts.abs().cpu().double()
+        self._sums["counts"] += torch.bincount(labels, minlength=len(self._sums["counts"]))
+        self._sums["mean_parts"].index_add_(0, labels, own)
+        self._sums["class_means"].index_add_(0, labels, units)
+        self._sums["minimum"] = torch.minimum(self._sums["minimum"], units.min(0).values)
+        self._sums["mean_units"] += units.sum(0)
+        self._sums["activity"] += (units > 0).sum(0)
+        totals = sizes.sum(1, keepdim=True)
+        self._sums["mass"] += (sizes / torch.where(totals > 0, totals, 1)).sum(0)
+        self._draw(exact)
+
+    def _draw(self, units: Tensor) -> None:
+        """Keep the images of the smallest keys: a uniform draw, the same for every model."""
+        numbers = torch.arange(self.images, self.images + len(units))
+        keys = scramble(numbers)
+        keys, numbers = torch.cat([self._keys, keys]), torch.cat([self._drawn, numbers])
+        chosen = keys.argsort()[: self._sample].sort().values
+        if len(chosen) and int(chosen[-1]) >= len(self._drawn):
+            self._drawn_units = torch.cat([self._drawn_units.to(units.dtype), units])[chosen]
+        self._keys, self._drawn = keys[chosen], numbers[chosen]
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the rest of the pass depends on."""
+        return {
+            "images": self.images,
+            "sums": self._sums,
+            "rows": {name: rows.clone() for name, rows in self._rows().items()},
+            "keys": self._keys,
+            "drawn": self._drawn,
+            "drawn_units": self._drawn_units,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.images = state["images"]
+        self._sums = state["sums"]
+        self._buffers = state["rows"]
+        self._keys, self._drawn = state["keys"], state["drawn"]
+        self._drawn_units = state["drawn_units"]
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of `Decisions`, without those of the head.
+
+        Raises:
+            ValueError: there were no images.
+        """
+        if not self.images:
+            raise ValueError("loader must give at least one image, got none")
+        rows = {name: values.clone() for name, values in self._rows().items()}
+        counts = self._sums["counts"]
+        by_class = torch.where(counts > 0, counts.double(), torch.nan)[:, None]
+        by_class_means = {
+            name: (self._sums[name] / by_class).float() for name in ("mean_parts", "class_means")
+        }
+        means = {
+            name: (self._sums[name] / self.images).float()
+            for name in ("mean_units", "activity", "mass")
+        }
+        return {
+            **{name: rows[name] for name in ("labels", "logits", "biases", "units")},
+            "contributions": rows["contributions"],
+            "dependence": rows["dependence"],
+            "predicted": rows["classes"][:, 0],
+            "runner_up": rows["classes"][:, 1],
+            "residuals": {
+                name.partition(" ")[2]: values
+                for name, values in rows.items()
+                if name.startswith("residual ")
+            },
+            "reach": {level: rows[f"reach {level}"] for level in LEVELS},
+            "counts": counts,
+            **by_class_means,
+            **means,
+            "minimum": self._sums["minimum"].float(),
+            "sample": self._drawn,
+            "sample_units": self._drawn_units,
+        }
+
+
+def scramble(numbers: Tensor) -> Tensor:
+    """A fixed key of each number, as if drawn: the finaliser of SplitMix64 without its sign bit.
+
+    Steele, Lea and Flood, Fast Splittable Pseudorandom Number Generators, OOPSLA 2014.
+
+    >>> keys = scramble(torch.arange(1000))
+    >>> len(keys.unique()), bool((keys >= 0).all())
+    (1000, True)
+    """
+
+    def shifted(values: Tensor, bits: int) -> Tensor:
+        # Tensors shift arithmetically: clear what the sign has filled.
+        return (values >> bits) & ((1 << (64 - bits)) - 1)
+
+    z = (numbers + 1) * -7046029254386353131
+    z = (z ^ shifted(z, 30)) * -4658895280553007687
+    z = (z ^ shifted(z, 27)) * -7723592293110705685
+    return (z ^ shifted(z, 31)) & (2**63 - 1)

@@ -1,0 +1,1 @@
+"""The whole analysis of a model, in one object."""

@@ -1,0 +1,1 @@
+"""Convergence of a training run, measured."""

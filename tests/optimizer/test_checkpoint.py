@@ -1,0 +1,368 @@
+"""State: saved, loaded, copied, and continued from bit for bit."""
+
+import copy
+import io
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from interpretable_sgd import BlockSizeScheduler, InterpretableSGD
+from interpretable_sgd.optimizer import update
+from tests.models import CASES, CLASSES, MLP, Batch, same, train, weights
+
+MODES = {
+    "default": {"horizon": 6},
+    "narrow": {"horizon": 0},
+    "systematic": {"horizon": 0, "draw": "systematic"},
+    "shared-current": {"mask": "shared-current", "horizon": 0},
+    "unbiased": {"correction": "unbiased"},
+    "per-sample": {"mask": "per-sample"},
+    "per-sample, paper": {"mask": "per-sample", "probabilities": "paper"},
+    "softmax": {"lipschitz": "softmax", "horizon": 0},
+}
+modes = pytest.mark.parametrize("mode", MODES.values(), ids=list(MODES))
+pytestmark = pytest.mark.filterwarnings("ignore:masks per sample")
+
+
+def through_a_file(state: Any) -> Any:
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+class Run:
+    """Model, optimizer and two schedulers, as a process has them."""
+
+    def __init__(self, name: str, start: int = 0, **options) -> None:
+        self.model = CASES[name].model(start)
+        self.optimizer = InterpretableSGD(
+            self.model.parameters(), **({"lr": 0.1, "momentum": 0.9} | options)
+        )
+        self.rates = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, 8)
+        self.blocks = BlockSizeScheduler(self.optimizer, total_steps=5, start=1)
+
+    def parts(self) -> tuple[Any, ...]:
+        return self.model, self.optimizer, self.rates, self.blocks
+
+    def train(self, batches: list[Batch]) -> None:
+        def after() -> None:
+            self.rates.step()
+            self.blocks.step()
+
+        train(self.model, self.optimizer, batches, after)
+
+    def everything(self) -> list[Tensor]:
+        states = [self.optimizer.state[p] for p in self.model.parameters()]
+        tensors = [v for state in states for v in state.values() if isinstance(v, Tensor)]
+        return [*weights(self.model), *tensors]
+
+
+@pytest.mark.row(
+    "State",
+    "`state_dict`, `torch.save`, `weights_only=True`",
+    "a resumed run continues bit for bit",
+)
+@modes
+@pytest.mark.parametrize("name", CASES)
+def test_a_resumed_run_continues_bit_for_bit(name: str, mode: dict) -> None:
+    batches = CASES[name].batches(8)
+    straight = Run(name, **mode)
+    straight.train(batches)
+
+    first = Run(name, **mode)
+    first.train(batches[:4])
+    saved = through_a_file([part.state_dict() for part in first.parts()])
+    # Other weights, and an option that the checkpoint overrules.
+    second = Run(name, start=5, **(mode | {"block_size": 2, "seed": 9}))
+    for part, state in zip(second.parts(), saved, strict=True):
+        part.load_state_dict(state)
+    second.train(batches[4:])
+    assert same(second.everything(), straight.everything())
+    read, expected = second.optimizer.routed_units(), straight.optimizer.routed_units()
+    assert read.keys() == expected.keys() != set()
+    for layer in read:
+        assert same(read[layer][:3], expected[layer][:3])
+        assert read[layer].block_size == expected[layer].block_size
+
+
+@modes
+def test_the_running_model_may_be_set_back(mode: dict) -> None:
+    """Loaded into the very objects that have gone on: no fresh process."""
+    batches = MLP.batches(6)
+    run = Run("mlp", **mode)
+    run.train(batches[:2])
+    saved = through_a_file([part.state_dict() for part in run.parts()])
+    run.train(batches[2:])
+    expected = run.everything()
+    for part, state in zip(run.parts(), saved, strict=True):
+        part.load_state_dict(state)
+    run.train(batches[2:])
+    assert same(run.everything(), expected)
+
+
+def test_a_checkpoint_from_before_the_first_step() -> None:
+    straight, fresh = (Run("mlp", horizon=3) for _ in range(2))
+    other = Run("mlp", start=4, horizon=3)
+    for part, state in zip(other.parts(), fresh.parts(), strict=True):
+        part.load_state_dict(through_a_file(state.state_dict()))
+    straight.train(MLP.batches())
+    other.train(MLP.batches())
+    assert same(other.everything(), straight.everything())
+
+
+def test_a_loaded_state_is_not_shared() -> None:
+    run = Run("mlp")
+    run.train(MLP.batches())
+    state = run.optimizer.state_dict()
+    other = Run("mlp")
+    other.optimizer.load_state_dict(state)
+    # momentum buffers are torch.optim.SGD's own, which shares them
+    own = {key: run.optimizer.state[run.model[2].weight][key] for key in update.TENSORS}
+    before = {key: tensor.clone() for key, tensor in own.items()}
+    other.train(MLP.batches())
+    assert same(own.values(), before.values())
+
+
+@pytest.mark.parametrize("layers", ["all", ["0"], lambda name, layer: name == "0"])
+def test_routed_layers_come_from_the_checkpoint(layers: Any) -> None:
+    model, twin = MLP.model(), MLP.model()
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, layers=layers)
+    train(model, optimizer, MLP.batches())
+    resumed = InterpretableSGD(twin.parameters(), lr=0.1)
+    twin.load_state_dict(model.state_dict())
+    resumed.load_state_dict(through_a_file(optimizer.state_dict()))
+    train(twin, resumed, MLP.batches(2))
+    train(model, optimizer, MLP.batches(2))
+    assert list(resumed.routed_units()) == list(optimizer.routed_units()) != []
+    assert same(twin.parameters(), model.parameters())
+
+
+def test_statistics_of_half_precision_parameters_stay_float32() -> None:
+    batches = [(x.bfloat16(), y) for x, y in MLP.batches(6)]
+    straight, first, second = (Run("mlp", horizon=0) for _ in range(3))
+    for run in (straight, first, second):
+        run.model.bfloat16()
+    straight.train(batches)
+    first.train(batches[:3])
+    for part, state in zip(second.parts(), first.parts(), strict=True):
+        part.load_state_dict(through_a_file(state.state_dict()))
+    state = second.optimizer.state[second.model[2].weight]
+    assert state["moments"].dtype == state["selected"].dtype == torch.float32
+    assert not torch.equal(state["moments"], state["moments"].bfloat16().float())
+    assert state["momentum_buffer"].dtype == torch.bfloat16
+    second.train(batches[3:])
+    assert same(second.everything(), straight.everything())
+
+
+@pytest.mark.row(
+    "State", "a checkpoint loaded into a model of another dtype", "statistics keep their width"
+)
+def test_a_checkpoint_may_change_the_dtype_of_a_model() -> None:
+    run = Run("mlp", horizon=0)
+    run.train(MLP.batches())
+    wide = Run("mlp", horizon=0)
+    wide.model.double()
+    for part, state in zip(wide.parts(), run.parts(), strict=True):
+        part.load_state_dict(through_a_file(state.state_dict()))
+    wide.train([(x.double(), y) for x, y in MLP.batches()])
+    run.train(MLP.batches())
+    for left, right in zip(weights(wide.model), weights(run.model), strict=True):
+        assert left.dtype == torch.float64
+        torch.testing.assert_close(left.float(), right, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.row(
+    "State", "a checkpoint of `torch.optim.SGD`", "momentum goes on, routing starts afresh"
+)
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_checkpoint_of_torch_sgd_loads(momentum: float) -> None:
+    model, plain = MLP.model(), MLP.model()
+    dense = torch.optim.SGD(plain.parameters(), lr=0.1, momentum=momentum)
+    train(plain, dense, MLP.batches())
+    optimizer = InterpretableSGD(model.parameters(), lr=0.3, block_size=1000, seed=4)
+    model.load_state_dict(plain.state_dict())
+    optimizer.load_state_dict(through_a_file(dense.state_dict()))
+    (group,) = optimizer.param_groups
+    assert group["lr"] == 0.1 and group["block_size"] == 1000 and group["seed"] == 4
+    train(model, optimizer, MLP.batches())
+    train(plain, dense, MLP.batches())
+    assert same(model.parameters(), plain.parameters())
+    assert list(optimizer.routed_units()) == ["2"]
+
+
+def test_a_checkpoint_of_torch_sgd_leaves_the_options_of_groups_alone() -> None:
+    model = MLP.model()
+    groups = [list(model[0].parameters()), list(model[2].parameters())]
+    dense = torch.optim.SGD([{"params": group} for group in groups], lr=0.1)
+    optimizer = InterpretableSGD(
+        [
+            {"params": groups[0], "layers": "all", "block_size": 3, "shrink": 0.0},
+            {"params": groups[1], "layers": "none"},
+        ],
+        lr=0.2,
+        memory=0.5,
+    )
+    before = [
+        (g["layers"], g["block_size"], g["shrink"], g["memory"]) for g in optimizer.param_groups
+    ]
+    optimizer.load_state_dict(dense.state_dict())
+    after = [
+        (g["layers"], g["block_size"], g["shrink"], g["memory"]) for g in optimizer.param_groups
+    ]
+    assert after == before == [("all", 3, 0.0, 0.5), ("none", 5, 30.0, 0.5)]
+    train(model, optimizer, MLP.batches())
+    assert list(optimizer.routed_units()) == ["0"]
+
+
+def test_torch_sgd_loads_our_checkpoint() -> None:
+    run = Run("mlp")
+    run.train(MLP.batches())
+    dense = torch.optim.SGD(run.model.parameters(), lr=1.0, momentum=0.9)
+    dense.load_state_dict(through_a_file(run.optimizer.state_dict()))
+    run.optimizer.detach()
+    train(run.model, dense, MLP.batches())
+    assert all(parameter.isfinite().all() for parameter in run.model.parameters())
+
+
+def test_a_pre_hook_may_reorder_the_loaded_state() -> None:
+    """As torch's documentation does to load by name: the hook's dict is what counts."""
+    model, twin = MLP.model(), MLP.model()
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, layers="all", horizon=0)
+    train(model, optimizer, MLP.batches())
+    backwards = list(twin.parameters())[::-1]
+    other = InterpretableSGD(backwards, lr=0.1, layers="all", horizon=0)
+
+    def reordered(_: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+        (group,) = state["param_groups"]
+        last = len(group["params"]) - 1
+        moved = {last - key: value for key, value in state["state"].items()}
+        routed = sorted(last - position for position in group["routed"])
+        return {"state": moved, "param_groups": [group | {"routed": routed}]}
+
+    other.register_load_state_dict_pre_hook(reordered)
+    other.load_state_dict(optimizer.state_dict())
+    for parameter, parameter_twin in zip(model.parameters(), twin.parameters(), strict=True):
+        assert optimizer.state[parameter].keys() == other.state[parameter_twin].keys()
+    for layer, layer_twin in zip(model, twin, strict=True):
+        if isinstance(layer, nn.Linear):
+            left, right = optimizer.state[layer.weight], other.state[layer_twin.weight]
+            assert torch.equal(left["moments"], right["moments"])
+            assert torch.equal(left["selected"], right["selected"])
+            assert left["routed_steps"] == right["routed_steps"]
+
+
+def test_a_state_of_other_groups_is_an_error(model: nn.Module) -> None:
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1)
+    other = InterpretableSGD(model[0].parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="doesn't match the size of optimizer's group"):
+        optimizer.load_state_dict(other.state_dict())
+
+
+def pickled(parts: Any) -> Any:
+    return pickle.loads(pickle.dumps(parts))
+
+
+@pytest.mark.parametrize("lost", [(0, 2), (2,)], ids=["of every layer", "of one"])
+def test_a_state_without_any_statistics_warns(
+    lost: tuple[int, ...], recwarn: pytest.WarningsRecorder
+) -> None:
+    """Of every routed layer: one that has never run may well have none."""
+    run, fresh = (Run("mlp", layers="all", horizon=0) for _ in range(2))
+    run.train(MLP.batches())
+    state = run.optimizer.state_dict()
+    for number in lost:
+        del state["state"][number]
+    fresh.optimizer.load_state_dict(state)
+    names = "param_groups[0][0], param_groups[0][2]"
+    expected = [f"the loaded state routes {names}"] if len(lost) == 2 else []
+    assert [str(warning.message).split(", but")[0] for warning in recwarn] == expected
+
+
+def test_a_loaded_state_that_routes_what_does_not_run_is_an_error() -> None:
+    run, fresh = Run("mlp"), Run("mlp")
+    run.train(MLP.batches())
+    fresh.optimizer.load_state_dict(run.optimizer.state_dict())
+    sum(parameter.square().sum() for parameter in fresh.model.parameters()).backward()
+    match = r"^layers='head' routes parameters .*: param_groups\[0\]\[2\]; nothing was updated"
+    with pytest.raises(RuntimeError, match=match):
+        fresh.optimizer.step()
+    fresh.optimizer.detach()
+
+
+def test_a_layer_that_runs_only_after_the_first_step_keeps_the_loaded_statistics() -> None:
+    run, fresh = (Run("mlp", layers="all", horizon=0) for _ in range(2))
+    run.train(MLP.batches())
+    fresh.optimizer.load_state_dict(run.optimizer.state_dict())
+    body, _, head = fresh.model
+    loaded, before = fresh.optimizer.state[body.weight]["moments"].clone(), weights(body)
+    train(head, fresh.optimizer, [(torch.rand(5, 20), torch.arange(5) % CLASSES)])
+    train(fresh.model, fresh.optimizer, MLP.batches(1))
+    assert torch.equal(fresh.optimizer.state[body.weight]["moments"], loaded)
+    assert not same(weights(body), before)
+
+
+@pytest.mark.row("State", "deepcopy and pickle of model and optimizer", "continue bit for bit")
+@modes
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, pickled])
+def test_copies_of_model_and_optimizer_continue_bit_for_bit(
+    duplicate: Callable[[Any], Any], mode: dict
+) -> None:
+    model, batches = MLP.model(), MLP.batches(6)
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, momentum=0.9, **mode)
+    train(model, optimizer, batches[:3])
+    twin, twins_optimizer = duplicate((model, optimizer))
+    assert type(twin[2]) is nn.Linear
+    train(model, optimizer, batches[3:])
+    train(twin, twins_optimizer, batches[3:])
+    assert same(twin.parameters(), model.parameters())
+    assert list(twins_optimizer.routed_units()) == ["2"]
+    head, copied = model[2].weight, twin[2].weight
+    assert torch.equal(twins_optimizer.state[copied]["moments"], optimizer.state[head]["moments"])
+    # and what a later group is routed by
+    twins_optimizer.add_param_group({"params": [nn.Parameter(torch.ones(2))]})
+    assert twins_optimizer.param_groups[1]["layers"] == optimizer.defaults["layers"]
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, pickled])
+def test_a_copy_before_the_first_step_finds_its_own_layers(
+    duplicate: Callable[[Any], Any],
+) -> None:
+    model = MLP.model()
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, layers="all", model=model)
+    twin, twins_optimizer = duplicate((model, optimizer))
+    train(model, optimizer, MLP.batches())
+    train(twin, twins_optimizer, MLP.batches())
+    assert same(twin.parameters(), model.parameters())
+    assert list(twins_optimizer.routed_units()) == ["0", "2"]
+
+
+def test_the_state_is_that_of_torch_sgd_but_for_routed_weights() -> None:
+    model = MLP.model()
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, momentum=0.9)
+    train(model, optimizer, MLP.batches())
+    keys = {index: set(state) for index, state in optimizer.state_dict()["state"].items()}
+    own = {"moments", "drift", "selected", "routed_steps", "peak_lr"}
+    dense = {"momentum_buffer"}
+    assert keys == {0: dense, 1: dense, 2: dense | own, 3: dense}
+
+
+def test_loading_between_forward_and_step_keeps_the_loaded_state() -> None:
+    """Statistics of the old weights do not leak into the loaded run."""
+    run = Run("mlp", horizon=0)
+    run.train(MLP.batches(2))
+    saved = [copy.deepcopy(part.state_dict()) for part in run.parts()]
+    x, y = MLP.batches()[0]
+    cross_entropy(run.model(50 * x), y).backward()
+    for part, state in zip(run.parts(), saved, strict=True):
+        part.load_state_dict(state)
+    straight = Run("mlp", horizon=0)
+    straight.train(MLP.batches(4))
+    run.train(MLP.batches(4)[2:])
+    assert same(run.everything(), straight.everything())
+    assert run.model[2].out_features == CLASSES

@@ -1,0 +1,179 @@
+"""The page as a file: self-contained, escaped, complete, and no larger than it may be."""
+
+import dataclasses
+import json
+import re
+from html.parser import HTMLParser
+from urllib.parse import unquote
+
+import pytest
+import torch
+
+from interpretable_sgd import report
+from interpretable_sgd.analysis.exemplars import Exemplar
+from interpretable_sgd.analysis.study.class_cards import Use
+from tests.analysis.known_truth import images, network
+from tests.report.pages import HOSTILE, hostile_study, page_study
+
+EMPTY = {"meta", "link", "img", "br", "input", "line"}
+LOADING = {"src", "href", "srcset", "data", "action", "poster", "formaction", "background"}
+
+
+class Page(HTMLParser):
+    """Elements, attributes and text of a page; complains about elements that are not closed."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.text, self.open, self.links = [], [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        self.links += [value for name, value in attributes if name in LOADING]
+        if tag not in EMPTY or tag == "line":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        self.links += [value for name, value in attributes if name in LOADING]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def count(self, tag):
+        return sum(name == tag for name, _ in self.elements)
+
+
+@pytest.fixture(scope="module")
+def study():
+    return page_study()
+
+
+@pytest.fixture(scope="module")
+def text(study, tmp_path_factory):
+    path = report.write(study, tmp_path_factory.mktemp("page") / "new" / "report.html")
+    assert [file.name for file in path.parent.iterdir()] == ["report.html"]
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(text):
+    return Page(text)
+
+
+def test_nothing_is_loaded_from_elsewhere(text, page):
+    assert all(link.startswith(("data:", "#")) for link in page.links)
+    style = text[text.index("<style>") : text.index("</style>")]
+    assert "url(" not in style and "@import" not in style
+    assert page.count("script") == 1 and page.count("iframe") == page.count("object") == 0
+
+
+def test_every_section_and_anchor_is_there(page):
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(set(ids)) == len(ids)
+    sections = [a["id"] for tag, a in page.elements if tag == "section"]
+    assert sections == [
+        *("decisions", "residuals", "classes", "units", "pairs", "ablation", "composition"),
+        *("accuracy", "stability", "figures", "provenance"),
+    ]
+    anchors = [link[1:] for link in page.links if link.startswith("#")]
+    assert set(anchors) <= set(ids)
+
+
+def test_parts_rest_bias_and_logit_are_said(study, page):
+    said = " ".join(page.text)
+    for image in study.explanations:
+        assert f"image {image.index}" in said
+        for verdict in image.verdicts:
+            assert f"logit +{verdict.logit:.2f}" in said
+    assert said.count("other unit") >= len(study.explanations) and "bias" in said
+
+
+def test_numbers_behind_pictures_can_be_saved(study, page):
+    saved = {
+        a["download"]: unquote(a["href"].partition(",")[2])
+        for tag, a in page.elements
+        if tag == "a" and "download" in a
+    }
+    for name, table in study.tables.items():
+        assert saved[f"{name}.csv"] == table.to_csv(study.source)
+    assert json.loads(saved["report.json"]) == json.loads(study.to_json())
+
+
+def test_pictures_have_words(page):
+    for tag, attributes in page.elements:
+        if tag == "img":
+            assert attributes["alt"] and attributes["width"] and attributes["height"]
+    drawings = [a for tag, a in page.elements if tag == "svg" and a.get("role") == "img"]
+    assert drawings and page.count("title") > len([a for a in drawings if "aria-label" not in a])
+
+
+def test_hostile_names_are_text():
+    page = Page(report.render(hostile_study()))
+    plain = Page(report.render(page_study()))
+    for tag in ("script", "img", "b", "style", "title"):
+        assert page.count(tag) == plain.count(tag), tag
+    said = "".join(page.text)
+    for name in HOSTILE:
+        assert name in said
+    assert not any(key.startswith("on") for _, attributes in page.elements for key in attributes)
+
+
+def test_the_policy_allows_the_own_script_alone(text):
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text).group(1)
+    assert "default-src 'none'" in policy and re.search(r"script-src 'sha256-[\w+/=]{44}'", policy)
+
+
+def test_without_concepts_and_maps():
+    from interpretable_sgd.analysis import study
+
+    pixels, labels, _ = images()
+    page = Page(report.render(study(network(), [(pixels, labels)], explained=0, pictures=0)))
+    said = " ".join(page.text)
+    assert "No concept data was given" in said and "Decisions, taken apart" not in said
+    assert "IoU" not in "".join(page.text[page.text.index("Units") :][:40])
+
+
+def test_skipped_images_are_named(study):
+    skipped = tuple((f"broken-{i}.jpg", "cut off") for i in range(25))
+    said = " ".join(Page(report.render(dataclasses.replace(study, skipped=skipped))).text)
+    assert "25 files could not be read" in said and "broken-19.jpg" in said and "and 5 more" in said
+
+
+def many_classes(study, classes):
+    """As many classes, five units of its own each, four pictures of noise each: none compresses worse."""
+    generator = torch.Generator().manual_seed(0)
+    units = tuple(dataclasses.replace(study.units[m % 3], unit=m) for m in range(5 * classes))
+    cards = tuple(
+        dataclasses.replace(
+            study.classes[c % 3],
+            index=c,
+            name=f"class {c}",
+            uses=tuple(Use(m, 1.0, 1.0) for m in range(5 * c, 5 * c + 5)),
+            mistaken_for=(),
+        )
+        for c in range(classes)
+    )
+
+    def noise():
+        return torch.randint(256, (3, 112, 112), generator=generator, dtype=torch.uint8)
+
+    activation = torch.rand(7, 7, generator=generator)
+    exemplars = {
+        m: [Exemplar(0, 0, 1.0, noise(), activation) for _ in range(4)] for m in range(5 * classes)
+    }
+    return dataclasses.replace(
+        study, units=units, classes=cards, exemplars=exemplars, dissection=None
+    )
+
+
+def test_a_hundred_classes_of_noise_fit_in_20_megabytes(study):
+    """Measured on ten and twenty classes; the rest is a straight line."""
+    ten, twenty = (len(report.render(many_classes(study, classes))) for classes in (10, 20))
+    a_class = (twenty - ten) / 10
+    assert twenty + 80 * a_class < 20e6

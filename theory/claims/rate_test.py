@@ -1,0 +1,253 @@
+"""The rate test: every mode of the real optimizer, and the controls that the test must reject."""
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+
+from theory.claim import FAILS, HOLDS_UNDER, Check, Claim
+from theory.claims.decaying_steps import CLAIMS as DECAYING
+from theory.rate_test.configurations import FAR, MODES, PROBLEMS, Mode
+from theory.rate_test.controls import CONTROLS, Control, averages, stalled_minimum
+from theory.rate_test.designs import design
+from theory.rate_test.optimizer_runs import Probe, Run, Setup, run
+from theory.reference import bounds
+from theory.reference.estimate import INCONCLUSIVE, LARGEST_FLOOR, TOLERANCE, Fit, Ruling, fit, rule
+from theory.reference.probabilities import floored, literal, waterfill
+from theory.reference.problems import Array, Regression
+
+STARTS = {"far": 1.0, "near": 0.1}
+"""Distance of w_0 from w* in every coordinate; modes start afar at `modes.FAR`."""
+
+
+def mode_check(mode: Mode, quick: bool, seed: int) -> Check:
+    """Slopes from both starts, the floor, and the bound that the optimizer's guarantee states."""
+    checks, numbers = [], dict[str, float]()
+    for name in mode.problems[:1] if quick else mode.problems:
+        check, measured = _on(mode, name, quick, seed)
+        checks.append(check)
+        numbers |= {f"{name} {key}": value for key, value in measured.items()}
+    first, *rest = checks
+    return Check(
+        first.measured, first.bound, n=first.n, seeds=first.seeds,
+        note="; ".join(check.note for check in checks), numbers=numbers,
+        also=(*first.also, *rest), unclear=first.unclear,
+    )  # fmt: skip
+
+
+def _on(mode: Mode, name: str, quick: bool, seed: int) -> tuple[Check, dict[str, float]]:
+    """One mode on one problem."""
+    problem, chosen = PROBLEMS[name](), design(quick, mode)
+    times, seeds = chosen.horizons, chosen.seeds
+    best = np.asarray(problem.facts.minimiser)
+    offsets = (FAR[name], STARTS["near"])
+    starts = np.concatenate([np.tile(best + offset, (seeds, 1)) for offset in offsets])
+    setup = Setup(problem, mode.complete(name), mode.batch, mode.separate, mode.momentum)
+    per_sample, shrink = _probes(mode, name, problem)
+    runs, ratios, errors = [], [], []
+    for T in times:
+        eta = mode.step(name, T, times[0])
+        term = functools.partial(shrink, eta) if shrink else None
+        done = run(
+            setup, starts, eta, int(T), seed + int(T), per_sample=per_sample, shrink=term
+        )  # fmt: skip
+        runs.append(done)
+        for rows in (slice(0, seeds), slice(seeds, None)):
+            ratio, error = _against_bound(mode, problem, done, rows, starts[rows][0], eta, int(T))
+            ratios.append(ratio)
+            errors.append(error)
+    squares = np.array([done.square for done in runs])
+    rng = np.random.default_rng(seed)
+    fits = [fit(times, part, rng, exponent=mode.exponent) for part in np.split(squares, 2, axis=1)]
+    lived = _time_constants(mode, name, problem, runs, times)
+    ruling = rule(fits[0], fits[1], lived, mode.exponent)
+    promise = runs[0].guarantee
+    theorem = (promise.theorem or "") if promise else ""
+    note = f"{name}: {ruling}"
+    worst = int(np.argmax(np.array(ratios) + 3 * np.array(errors)))
+    also = [_floor_check(ruling, note)]
+    if theorem or not promise:
+        title = f"Theorem {theorem or 'A'}"
+        note = f"{note}; {title}, left over right side at most {ratios[worst]:.3f}"
+        bound_note = f"{title}: left over right side {ratios[worst]:.3f} on {name}"
+        also.append(Check(ratios[worst], 1.0, error=errors[worst], note=bound_note))
+    agrees = f"guarantee() says {theorem or 'none'}, expected {mode.theorem or 'none'}"
+    also.append(Check(float(theorem != mode.theorem), 0.0, note=agrees))
+    numbers = _curve(times, squares, ruling) | {"bound ratio": ratios[worst]}
+    check = _slope_check(ruling, note, mode.exponent, int(times[-1]), seeds, tuple(also))
+    return check, numbers
+
+
+def _slope_check(
+    ruling: Ruling, note: str, exponent: float, n: int, seeds: int, also: tuple[Check, ...] = ()
+) -> Check:
+    return Check(
+        ruling.slope, TOLERANCE - exponent, n=n, seeds=seeds, note=note, also=also,
+        unclear=ruling.reason if ruling.verdict == INCONCLUSIVE else "",
+    )  # fmt: skip
+
+
+def _floor_check(ruling: Ruling, note: str) -> Check:
+    """The lower end of the larger fitted floor."""
+    floor = float(np.maximum(ruling.far.floor_low, ruling.near.floor_low))
+    return Check(floor, LARGEST_FLOOR, note=f"a floor of at least {floor:.0%} of M_T; {note}")
+
+
+def _probes(
+    mode: Mode, name: str, problem: Regression
+) -> tuple[Probe | None, Callable[[float, int, Array, Array], Array] | None]:
+    """What the bounds of Theorem B with per-sample probabilities, and A with shrink, need."""
+    options = mode.complete(name) or {}
+
+    def per_sample(step: int, pi: Array, G: Array) -> Array:
+        # With gamma = 1/2, the default of unbiased masks; the loss's curvature cancels in a row.
+        own = floored(waterfill(problem.x**2, options["block_size"], 0.5), options["floor"],
+                      options["block_size"])  # fmt: skip
+        return np.asarray((G**2 / own).sum(-1).mean(-1))
+
+    def shrink(eta: float, step: int, pi: Array, G: Array) -> Array:
+        progress = min(1.0, (step + 1) / options["horizon"])
+        K = problem.d * (options["block_size"] / problem.d) ** progress
+        uniform = options["floor"] * K / problem.d
+        responsible = (pi - uniform) / (1 - options["floor"])
+        amount = 30 * progress / (np.sqrt(problem.d) * 250) * (1 - responsible)
+        return bounds.shrink_term(problem.known("L"), eta, amount, pi)
+
+    reads_samples = options.get("correction") == "unbiased" and "mask" in options
+    return per_sample if reads_samples else None, shrink if mode.theorem[2:] else None
+
+
+def _against_bound(
+    mode: Mode, problem: Regression, done: Run, rows: slice, start: Array, eta: float, T: int
+) -> tuple[float, float]:
+    """Left over right side of the mode's theorem for one start, and its standard error.
+
+    Variances and second moments are those met along the run: the bounds hold for their means.
+    """
+    reading, L = done.reading, problem.known("L")
+    D = float(problem.value(start)) - problem.known("minimum")
+    left = reading.weighted[rows]
+    noise = L * eta * reading.noise[rows]
+    if mode.theorem == "B":
+        per_sample = "mask" in (mode.options or {})
+        left, V = done.square[rows], (reading.per_sample if per_sample else reading.inverse)[rows]
+        largest = 1 / L if per_sample else 0.2 / L
+        right, noise = bounds.theorem_b(D, L, eta, T, float(V.mean()), largest), L * eta * V
+    elif mode.theorem == "F":
+        G2 = reading.moment[rows]
+        right = bounds.theorem_f(D, L, eta, T, mode.momentum, float(G2.mean()))
+        noise = (right - 2 * (1 - mode.momentum) * D / (eta * T)) * G2 / G2.mean()
+    elif mode.theorem == "A with shrink":
+        shrink = reading.shrink[rows]
+        S = float(reading.noise[rows].mean())
+        right = bounds.theorem_a_shrink(D, L, eta, T, S, float(shrink.mean()))
+        noise = 2 * noise + shrink
+    else:
+        right = bounds.theorem_a(D, L, eta, T, float(reading.noise[rows].mean()))
+    error = float((left - noise).std(ddof=1)) / np.sqrt(len(left))
+    return float(left.mean()) / right, error / right
+
+
+def _time_constants(
+    mode: Mode, name: str, problem: Regression, runs: list[Run], times: Array
+) -> float:
+    """min over horizons of eta T mu_Pi, mu_Pi the least eigenvalue of Pi^1/2 H Pi^1/2 at w*."""
+    w = np.asarray(problem.facts.minimiser)
+    shifts = 1e-5 * np.eye(problem.d)
+    H = (problem.gradient(w + shifts) - problem.gradient(w - shifts)) / 2e-5
+    found = []
+    options = mode.options or {}
+    for done, T in zip(runs, times, strict=True):
+        pi = done.reading.pi.mean(0)
+        if options.get("correction") == "unbiased":
+            pi = np.ones(problem.d)
+        elif "mask" in options:
+            # K = 1, s = 0, scores x^2: the mean over all samples, not over those in a batch.
+            pi = literal(problem.x**2, 1.0).mean(0)
+        root = np.sqrt(pi)
+        mu = np.linalg.eigvalsh(root[:, None] * (H + H.T) / 2 * root)[0]
+        found.append(mode.step(name, T, times[0]) / (1 - mode.momentum) * T * mu)
+    return float(min(found))
+
+
+def _curve(times: Array, squares: Array, ruling: Ruling) -> dict[str, float]:
+    """Means and 95 % intervals of M_T for the figures, and the fitted slopes."""
+    numbers = {}
+    for start, values in zip(STARTS, np.split(squares, 2, axis=1), strict=True):
+        margin = 1.96 * values.std(1, ddof=1) / np.sqrt(values.shape[1])
+        for T, mean, error in zip(times, values.mean(1), margin, strict=True):
+            numbers[f"{start} {T:.0f}"] = float(mean)
+            numbers[f"{start} {T:.0f} +-"] = float(error)
+        of: Fit = getattr(ruling, start)
+        numbers[f"{start} slope"] = float(of.slope)
+        numbers[f"{start} low"], numbers[f"{start} high"] = float(of.low), float(of.high)
+    return numbers
+
+
+def control_check(control: Control, quick: bool, seed: int) -> Check:
+    """The same test on an optimizer whose verdict is known beforehand."""
+    chosen, rng = design(quick), np.random.default_rng(seed)
+    times, seeds = chosen.horizons, chosen.seeds
+    squares = np.array(
+        [
+            np.concatenate(
+                [averages(control, int(T), far, (seeds,), rng) for far in STARTS.values()]
+            )
+            for T in times
+        ]
+    )
+    fits = [fit(times, part, rng) for part in np.split(squares, 2, axis=1)]
+    ruling = rule(fits[0], fits[1], min(control.time_constants(float(T)) for T in times))
+    note = str(ruling)
+    also = (_floor_check(ruling, note),)
+    check = _slope_check(ruling, note, 0.5, int(times[-1]), seeds, also)
+    check.numbers.update(_curve(times, squares, ruling))
+    return check
+
+
+def running_minimum(quick: bool, seed: int) -> Check:
+    """SGD stalled at its floor, d = 4: the average shows it, the minimum so far does not."""
+    times = [2**k for k in ((8, 9, 10, 11) if quick else (9, 10, 11, 12))]
+    average, minimum = stalled_minimum(4, times, 64, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    honest, fooled = (fit(np.array(times), values, rng) for values in (average, minimum))
+    note = f"stalled run, d = 4: slope of the running minimum {fooled}, of the average {honest}"
+    numbers = {"minimum slope": float(fooled.slope), "average slope": float(honest.slope)}
+    return Check(
+        float(fooled.low), -0.1, ">=", n=times[-1], seeds=64, note=note, numbers=numbers
+    )  # fmt: skip
+
+
+def _mode_claim(mode: Mode) -> Claim:
+    rate = "O(1/T)" if mode.exponent == 1 else "O(1/sqrt T)"
+    source = f"Theorem {mode.theorem}" if mode.theorem else "Theorem 1"
+    if mode.options is None:
+        source = "Theorem A, pi = 1"
+    statement = f"{mode.label}: mean |grad F|^2 falls at {rate}"
+    function = functools.partial(mode_check, mode)
+    if not mode.converges:
+        return Claim(mode.name, source, statement, FAILS, function)
+    condition = "eta constant in a run" + ("" if mode.exponent == 1 else ", of order 1/sqrt T")
+    return Claim(mode.name, source, statement, HOLDS_UNDER, function, condition)
+
+
+def _control_claim(control: Control) -> Claim:
+    words = control.name.replace("(", "").replace(")", "").replace(",", "").lower().split()
+    kind = "a correct optimizer" if control.works else "a broken optimizer"
+    return Claim(
+        "control-" + "-".join(words), "rate test", f"{kind} shows the rate: {control.name}",
+        HOLDS_UNDER if control.works else FAILS, functools.partial(control_check, control),
+        "eta of order 1/sqrt T" if control.works else "",
+    )  # fmt: skip
+
+
+CLAIMS = [
+    *(_mode_claim(mode) for mode in MODES),
+    *DECAYING,
+    *(_control_claim(control) for control in CONTROLS),
+    Claim(
+        "control-running-minimum", "rate test",
+        "the running minimum of |grad F|^2 tells a stalled optimizer from a converging one",
+        FAILS, running_minimum,
+    ),
+]  # fmt: skip

@@ -1,0 +1,1 @@
+"""The rate test and the configurations that it judges."""

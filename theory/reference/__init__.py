@@ -1,0 +1,1 @@
+"""What judges the library and shares no code with it."""
