@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import Sampler
 
-from interpretable_sgd.optimizer.sampling import fold
+from interpretable_sgd.optimizer.sampling import hash_key
 
 
 class PoissonBatchSampler(Sampler[list[int]]):
@@ -60,7 +60,7 @@ class PoissonBatchSampler(Sampler[list[int]]):
         return self.steps
 
     def __iter__(self) -> Iterator[list[int]]:
-        generator = torch.Generator().manual_seed(fold(self.seed, self.epoch) >> 1)
+        generator = torch.Generator().manual_seed(hash_key(self.seed, self.epoch) >> 1)
         for _ in range(self.steps):
             coins = torch.rand(self.size, generator=generator, dtype=torch.float64)
             batch = (coins < self.batch_size / self.size).nonzero().flatten().tolist()

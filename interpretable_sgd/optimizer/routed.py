@@ -1,0 +1,181 @@
+"""The routed method: form, route per sample, settle."""
+
+import functools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from interpretable_sgd.optimizer.layer_gradients import Layer
+from interpretable_sgd.optimizer.phases import Phase, clock
+from interpretable_sgd.optimizer.probabilities import waterfill
+from interpretable_sgd.optimizer.routed_gradient import (
+    PLANES,
+    Statistics,
+    ascending_rows,
+    layer_statistics,
+    lookahead,
+    matching_scale,
+    support,
+)
+from interpretable_sgd.optimizer.selector import (
+    MOMENTS,
+    Selector,
+    State,
+    blank_moments,
+    update_relative_mean,
+    update_running_mean,
+)
+from interpretable_sgd.optimizer.sharding import shard_like
+
+
+class Routed(Selector):
+    """A row forms, is routed through K connections for each sample, and settles on K for all.
+
+    State beside the moments, which are `Statistics`:
+
+    | key          | meaning                                                       |
+    |--------------|---------------------------------------------------------------|
+    | `steps`      | taken so far                                                  |
+    | `peak_lr`    | largest learning rate so far                                  |
+    | `last_lr`    | learning rate of the last step                                |
+    | `formed`     | steps that forming took; -1 while it lasts                    |
+    | `progress`   | position in the phase of routing, [0, 1]                      |
+    | `asked`      | whether `settle()` was called                                 |
+    | `support`    | boolean (O, M), once settled                                  |
+    """
+
+    planes = PLANES
+
+    @classmethod
+    def blank(cls, weight: Tensor) -> State:
+        """See `Selector.blank`."""
+        return {
+            MOMENTS: blank_moments(PLANES, weight),
+            "steps": 0,
+            "peak_lr": 0.0,
+            "last_lr": 0.0,
+            "formed": -1,
+            "progress": 0.0,
+            "asked": False,
+        }
+
+    @property
+    def means(self) -> Statistics:
+        """The running means."""
+        return Statistics(*self.state[MOMENTS])
+
+    @property
+    def gates(self) -> Tensor:
+        """See `Selector.gates`."""
+        return self.means.gates
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a row has no more connections than it may keep, so that nothing is selected."""
+        return self.options.block_size >= self.state[MOMENTS].shape[-1]
+
+    def observe(self) -> None:
+        """See `Selector.observe`: only what is routed needs activations."""
+        if phase(self.state) != "route" or self.is_plain:
+            self.probe.rest(self.state.get("support"))
+            return
+        means = self.means
+        # A layer of one output has no other class to say no for it; inner units need inhibition too.
+        by_magnitude = len(self.weight) == 1 or not self.is_head
+        self.probe.observe(
+            PLANES,
+            functools.partial(_reduce, self.block_size, by_magnitude),
+            (lookahead(means.dense, self._reach(means.dense)), ascending_rows(means)),
+            replaces_gradient=True,
+        )
+
+    def _reach(self, gradient: Tensor) -> Tensor | float:
+        """tau eta: steps of the look-ahead times the rate, in units of the mean gradient."""
+        reach = self.options.lookahead * self.state["last_lr"]
+        if not self.normalised:
+            return reach
+        return reach / gradient.square().mean().sqrt().clamp(min=torch.finfo(gradient.dtype).tiny)
+
+    def direction(self, gradient: Tensor, sums: Tensor | None) -> Tensor | None:
+        """See `Selector.direction`."""
+        self.state["peak_lr"] = max(self.state["peak_lr"], self.rate)
+        means = self.means
+        if phase(self.state) == "form":
+            update_running_mean(means.dense, self.descent(gradient))
+        elif phase(self.state) == "route" and sums is not None:
+            now = Statistics(*sums)
+            descended = torch.where(ascending_rows(means)[:, None], now.dense, now.routed)
+            scale = matching_scale(self.descent(gradient), descended)
+            update_running_mean(means.dense, scale * now.dense)
+            update_running_mean(means.routed, scale * now.routed)
+            update_relative_mean(means.gates, now.gates)
+        return None
+
+    def finish(self) -> None:
+        """See `Selector.finish`."""
+        state = self.state
+        state["steps"] += 1
+        state["last_lr"] = self.rate
+        if self.is_plain:
+            return
+        now = phase(state)
+        times = clock(self.options.form, self.options.settle, self.scheduled)
+        clocked = state["steps"], self.rate, state["peak_lr"]
+        if now == "form" and times.has_formed(*clocked):
+            state["formed"] = state["steps"]
+        elif now == "route":
+            progress = 1.0 if state["asked"] else times.progress(*clocked, state["formed"])
+            self._narrow(max(progress, state["progress"]))
+        elif now == "settle":
+            self._keep(state["support"])
+
+    def _narrow(self, progress: float) -> None:
+        """Fade what is not routed: it is gone at progress 1, where the row is cut to its support."""
+        state = self.state
+        before, state["progress"] = state["progress"], progress
+        if progress < 1:
+            idle = 1 - waterfill(self.means.gates, self.block_size, sparsity=0)
+            left = 1 - idle * (progress - before) / (1 - before)
+            self.weight.mul_(shard_like(left, self.weight))
+            return
+        state["support"] = support(self.matrix, self.means, self.block_size)
+        for tensor in self.companions():
+            tensor.mul_(shard_like(state["support"], tensor))
+        self._keep(state["support"])
+
+    def _keep(self, support: Tensor) -> None:
+        """0 off the support, for ever: idempotent, and the certificate of Theorem H."""
+        self.weight.mul_(shard_like(support, self.weight))
+
+
+def phase(state: State) -> Phase:
+    """The phase of the next step of a weight."""
+    if "support" in state:
+        return "settle"
+    return "route" if state["formed"] >= 0 else "form"
+
+
+def ask_to_settle(state: State) -> None:
+    """Have the next step cut every row to its support, on the statistics it brings itself if need be."""
+    if phase(state) != "settle":
+        state["asked"] = True
+        state["formed"] = max(state["formed"], 0)
+
+
+def _reduce(
+    k: int,
+    by_magnitude: bool,
+    layer: Layer,
+    input: Tensor,
+    output: Tensor,
+    gradient: Tensor,
+    constants: Sequence[Tensor],
+) -> tuple[Tensor, Tensor]:
+    """Statistics of a backward pass, and the weight's gradient: routed, in ascending rows dense."""
+    shift, dense = constants
+    weight = layer.weight.detach().flatten(1).to(shift) + shift
+    sums = layer_statistics(k, by_magnitude, layer, input, gradient, weight)
+    now = Statistics(*sums)
+    selected = torch.where(dense[:, None], now.dense, now.routed)
+    return sums, selected.view_as(layer.weight).to(layer.weight.dtype)
