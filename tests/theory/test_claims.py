@@ -23,12 +23,13 @@ from theory.claims import (
     slopes,
     unbiased,
 )
+from theory.registry import claims_of
 
 ROOMS = (
     proof, counterexamples, divergence, shared, unbiased, biased, rates_in_f, slopes, lemma2,
     hidden, convolution, probabilities, routing, library,
 )  # fmt: skip
-CLAIMS = [claim for room in ROOMS for claim in room.CLAIMS]
+CLAIMS = [claim for room in ROOMS for claim in claims_of(room)]
 THEORY = Path(certificates.__file__).parent
 
 
@@ -48,20 +49,20 @@ def test_a_check_is_determined_by_its_seed(name):
 
 
 def test_names_are_unique_and_can_be_typed():
-    names = [claim.name for claim in CLAIMS + certificates.CLAIMS]
+    names = [claim.name for claim in CLAIMS + claims_of(certificates)]
     assert len(set(names)) == len(names)
     assert all(name.replace("-", "").isalnum() and name == name.lower() for name in names)
 
 
 def test_without_pepit_its_claims_are_skipped_with_a_message(monkeypatch):
     monkeypatch.setitem(sys.modules, "PEPit", None)
-    for claim in certificates.CLAIMS:
+    for claim in claims_of(certificates):
         check = claim.function(True, 0)
         assert check.outcome() == "SKIPPED"
         assert "pip install" in check.skipped
 
 
-@pytest.mark.parametrize("claim", certificates.CLAIMS, ids=lambda claim: claim.name)
+@pytest.mark.parametrize("claim", claims_of(certificates), ids=lambda claim: claim.name)
 def test_pepit_certifies_the_constants(claim):
     pytest.importorskip("PEPit")
     assert Verdict(claim, claim.function(True, 0)).verdict == claim.expected
