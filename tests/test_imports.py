@@ -49,12 +49,11 @@ FORBIDDEN = {
     "theory.reference": {LIBRARY},
     "theory": {"experiments"},
     "experiments": {"theory"},
-    "experiments.data": {LIBRARY},
-    "experiments.figures": {LIBRARY, "experiments.train", "experiments.training"},
-    "experiments.tables": {LIBRARY, "experiments.train", "experiments.training"},
-    "experiments.train": {"experiments.paper"},
-    "experiments.paper.figures": {LIBRARY, "experiments.train", "experiments.training"},
-    "experiments.paper.tables": {LIBRARY, "experiments.train", "experiments.training"},
+    "experiments.datasets": {"experiments.training", "experiments.figures"},
+    "experiments.figures": {LIBRARY, "experiments.training"},
+    "experiments.tables": {LIBRARY, "experiments.training"},
+    "experiments.training": {"experiments.paper", "experiments.figures"},
+    "experiments.paper.tables": {LIBRARY, "experiments.training"},
 }
 
 
