@@ -1,7 +1,5 @@
-import ast
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -30,7 +28,6 @@ ROOMS = (
     hidden, convolution, probabilities, routing, library,
 )  # fmt: skip
 CLAIMS = [claim for room in ROOMS for claim in claims_of(room)]
-THEORY = Path(certificates.__file__).parent
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
@@ -86,43 +83,3 @@ def test_a_bound_that_is_ten_times_too_small_is_noticed():
     check = shared.theorem_a(True, 0)
     tightened = replace(check, bound=0.1, also=())
     assert tightened.outcome() == "FAILS"
-
-
-def imports(path):
-    """Modules that a file imports, with what it takes from packages."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
-
-
-@pytest.mark.parametrize(
-    "room",
-    [
-        "verdicts",
-        "problems",
-        "classifiers",
-        "suite",
-        "networks",
-        "bounds",
-        "selection",
-        "simulate",
-        "curvature",
-    ],
-)
-def test_judges_share_no_code_with_the_judged(room):
-    assert not any(name.startswith("interpretable_sgd") for name in imports(THEORY / f"{room}.py"))
-
-
-def test_claims_use_public_names_of_the_library_only():
-    for path in (THEORY / "claims").glob("*.py"):
-        used = {name for name in imports(path) if name.startswith("interpretable_sgd")}
-        assert used <= {"interpretable_sgd", "interpretable_sgd.InterpretableSGD"}, path
-
-
-def test_the_library_never_imports_theory():
-    for path in (THEORY.parent / "interpretable_sgd").rglob("*.py"):
-        assert not any(name.split(".")[0] == "theory" for name in imports(path)), path
