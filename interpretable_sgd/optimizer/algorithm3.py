@@ -41,14 +41,14 @@ class Sums(NamedTuple):
         probability: pi.
         gradient: g.
         selected: q.
-        count: 1.
+        samples: 1.
     """
 
     expected: Tensor
     probability: Tensor
     gradient: Tensor
     selected: Tensor
-    count: Tensor
+    samples: Tensor
 
 
 PLANES = len(Sums._fields)
@@ -134,7 +134,7 @@ def bias_ratio(sums: Sums) -> Tensor:
     Returns:
         theta >= 0, (O, M); inf where only the bias is left.
     """
-    unbiased = sums.probability / sums.count.clamp(min=1) * sums.gradient
+    unbiased = sums.probability / sums.samples.clamp(min=1) * sums.gradient
     ratio: Tensor = (sums.expected - unbiased) / unbiased
     return ratio.square().nan_to_num(nan=0.0, posinf=torch.inf)
 
@@ -156,7 +156,7 @@ class Algorithm3(Selector):
     def gates(self) -> Tensor:
         """See `Selector.gates`: the mean probabilities."""
         sums = Sums(*self.state[MOMENTS])
-        return sums.probability / torch.where(sums.count > 0, sums.count, 1)
+        return sums.probability / torch.where(sums.samples > 0, sums.samples, 1)
 
     def observe(self) -> None:
         """See `Selector.observe`."""

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from interpretable_sgd.optimizer.algorithm3 import Algorithm3, Sums, bias_ratio
+from interpretable_sgd.optimizer.guarantees import RoutedLayer
 from interpretable_sgd.optimizer.join import StatisticsJoinHook
 from interpretable_sgd.optimizer.layer_choice import UNNAMED, LayerChoice
 from interpretable_sgd.optimizer.masked_layers import MaskedLayers
@@ -225,6 +226,19 @@ class Interpretable(Optimizer):
                 block_size=selector.block_size,
             )
         return units
+
+    def _routed_layers(self) -> list[RoutedLayer]:
+        """What `guarantee` asks of the layers that are selected at all."""
+        layers = []
+        for entry in self._layers:
+            selector = self._selector(*entry)
+            if isinstance(selector, Routed):
+                if selector.is_plain:
+                    continue
+                layers.append(RoutedLayer(entry[2], selector.settled_since, selector.bias))
+            else:
+                layers.append(RoutedLayer(entry[2], None, None))
+        return layers
 
     def bias_ratio(self) -> dict[str, Tensor]:
         """theta_j of Algorithm 3's masks, by layer; below 1 Theorem C covers them, see `bias_ratio`."""

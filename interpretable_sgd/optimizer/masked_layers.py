@@ -186,10 +186,10 @@ class MaskedLayers:
         probed = [p for p in group["params"] if p in self._finder.probes]
         loaded, choice = self._loaded(group), self._choice(group)
         if loaded:
-            self._require([p for p in loaded if p in self._finder.probes], group)
+            self._require(loaded, group)
             return [p for p in loaded if p in self._finder.probes]
         if choice.keyword == "head":
-            return [p for p in probed if p is head]
+            return [] if head is None else [p for p in probed if p is head]
         if choice.keyword is not None:
             ran = [p for p in probed if self._finder.probes[p].last_call]
             unseen = [p for p in probed if p not in set(ran) and p.grad is not None]
@@ -221,23 +221,20 @@ class MaskedLayers:
         linear, last_call, probe = max(candidates, key=lambda c: c[:2], default=(True, 0, None))
         foreign_call, foreign = self._finder.foreign
         if foreign_call and (foreign_call > last_call or not linear):
-            return self._no_head(FOREIGN.format(foreign))
+            return self.warn(NO_HEAD.format(FOREIGN.format(foreign)))
         if probe is None:
-            return self._no_head(NO_LAYER)
+            return self.warn(NO_HEAD.format(NO_LAYER))
         outputs = [
             tensor for tensor in (ref() for ref in self._finder.outputs) if tensor is not None
         ]
         size = len(probe.weight)
         if outputs and not any(size in tensor.shape[1:] for tensor in outputs):
-            return self._no_head(NOT_LOGITS.format(probe.name, size))
+            return self.warn(NO_HEAD.format(NOT_LOGITS.format(probe.name, size)))
         ids = {id(tensor) for tensor in outputs}
         returned = [p.name for _, _, p in candidates if p.output and id(p.output()) in ids]
         if len(returned) > 1:
             self.warn(SEVERAL.format(", ".join(map(repr, returned)), probe.name))
         return probe.weight
-
-    def _no_head(self, why: str) -> None:
-        self.warn(NO_HEAD.format(why))
 
     def _is_rehearsal(self) -> bool:
         """Whether a step is one of torch.distributed.checkpoint's, which looks what state there is.
@@ -259,16 +256,23 @@ class MaskedLayers:
         ]
 
     def _require(self, weights: list[Tensor], group: dict[str, Any]) -> None:
-        unseen = [w for w in weights if not self._finder.probes[w].last_call and w.grad is not None]
+        """Raise if a weight has a gradient, but no layer that owns it ran."""
+        probes = self._finder.probes
+        unseen = [
+            weight
+            for weight in weights
+            if weight.grad is not None and not (weight in probes and probes[weight].last_call)
+        ]
         if unseen:
             self._refuse(group, unseen)
 
     def _refuse(self, group: dict[str, Any], unseen: list[Tensor]) -> None:
-        names = ", ".join(self._finder.probes[weight].name for weight in unseen)
+        probes = self._finder.probes
+        names = [probes[w].name if w in probes else f"parameter {self.position(w)}" for w in unseen]
         raise RuntimeError(
             f"layers={self._choice(group).plain!r} routes parameters whose layers have not run forward "
-            f"since the optimizer was made{': ' if names else ''}{names}; nothing was updated. Call "
-            "attach(model), or leave them out of layers"
+            f"since the optimizer was made{': ' if names else ''}{', '.join(names)}; nothing was updated. "
+            "Call attach(model), or leave them out of layers"
         )
 
     def _agree(self) -> None:
@@ -284,8 +288,8 @@ class MaskedLayers:
         elif self._routed and len(everyone) == 1 and _several_processes():
             self.warn(SEPARATE)
 
-    def warn(self, message: str) -> None:
-        """Warn once per optimizer."""
+    def warn(self, message: str) -> Any:
+        """Warn once per optimizer; returns None, for there is nothing to route."""
         if message not in self._warned:
             self._warned.add(message)
             warnings.warn(message, stacklevel=2)

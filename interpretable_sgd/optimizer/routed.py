@@ -42,6 +42,7 @@ class Routed(Selector):
     | `formed`     | steps that forming took; -1 while it lasts                    |
     | `progress`   | position in the phase of routing, [0, 1]                      |
     | `asked`      | whether `settle()` was called                                 |
+    | `settled_at` | steps taken when the rows were cut; -1 before                 |
     | `support`    | boolean (O, M), once settled                                  |
     """
 
@@ -58,6 +59,7 @@ class Routed(Selector):
             "formed": -1,
             "progress": 0.0,
             "asked": False,
+            "settled_at": -1,
         }
 
     @property
@@ -74,6 +76,24 @@ class Routed(Selector):
     def is_plain(self) -> bool:
         """Whether a row has no more connections than it may keep, so that nothing is selected."""
         return self.options.block_size >= self.state[MOMENTS].shape[-1]
+
+    @property
+    def settled_since(self) -> int | None:
+        """The step from which on the support is fixed; None while it is not."""
+        return self.state["settled_at"] if phase(self.state) == "settle" else None
+
+    @property
+    def bias(self) -> float | None:
+        """|D|^2 / |grad_S F|^2 of running means, S what has a weight; None before routing.
+
+        D = grad_S F - E u is the gradient of connections that are active but not routed (Theorem C').
+        """
+        means = self.means
+        if phase(self.state) != "route" or not means.routed.any():
+            return None
+        active = self.matrix != 0
+        missed, whole = (means.dense - means.routed) * active, means.dense * active
+        return float(missed.square().sum() / whole.square().sum())
 
     def observe(self) -> None:
         """See `Selector.observe`: only what is routed needs activations."""
@@ -139,6 +159,7 @@ class Routed(Selector):
             left = 1 - idle * (progress - before) / (1 - before)
             self.weight.mul_(shard_like(left, self.weight))
             return
+        state["settled_at"] = state["steps"]
         state["support"] = support(self.matrix, self.means, self.block_size)
         for tensor in self.companions():
             tensor.mul_(shard_like(state["support"], tensor))
