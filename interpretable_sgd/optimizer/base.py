@@ -16,9 +16,9 @@ from interpretable_sgd.optimizer.guarantees import RoutedLayer
 from interpretable_sgd.optimizer.join import StatisticsJoinHook
 from interpretable_sgd.optimizer.layer_choice import UNNAMED, LayerChoice
 from interpretable_sgd.optimizer.masked_layers import MaskedLayers
-from interpretable_sgd.optimizer.messages import CAPTURED, CE3, NO_STATISTICS, UNSETTLED
+from interpretable_sgd.optimizer.messages import CAPTURED, CE3, LOST, NO_STATISTICS, UNSETTLED
 from interpretable_sgd.optimizer.options import NAMES, Options
-from interpretable_sgd.optimizer.phases import Phase, clock
+from interpretable_sgd.optimizer.phases import PHASES, Phase, clock
 from interpretable_sgd.optimizer.probes import WeightProbe
 from interpretable_sgd.optimizer.routed import Routed, ask_to_settle, phase
 from interpretable_sgd.optimizer.routed_units import RoutedUnits
@@ -52,7 +52,7 @@ class Interpretable(Optimizer):
         super().__init__(params, **of_the_base)  # type: ignore[call-arg]
         # Statistics are matched to unscaled gradients, so a GradScaler must unscale before the step.
         self._step_supports_amp_scaling = False
-        self._layers = MaskedLayers(self, _choice)
+        self._layers = MaskedLayers(self)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, with any of the constructor's options as its own.
@@ -64,7 +64,7 @@ class Interpretable(Optimizer):
         if not isinstance(param_group, dict):
             raise TypeError(f"param_group must be a dict, got {type(param_group).__name__}")
         self.defaults = self._options | self.defaults
-        group = {name: self.defaults[name] for name in NAMES} | param_group
+        group = {name: self.defaults[name] for name in NAMES} | {"phase": "form"} | param_group
         group["layers"] = _listed(group["layers"])
         Options.of(group)
         super().add_param_group(group)
@@ -127,7 +127,14 @@ class Interpretable(Optimizer):
                 selector.state = self.state[selector.weight]
                 selector.finish()
                 selector.observe()
+            for group in self.param_groups:
+                group["phase"] = self._phase_of(group)
         return loss
+
+    def begin(self, weight: Tensor, probe: WeightProbe) -> None:
+        """Have a layer observed that was just found and is known to be routed."""
+        group = next(g for g in self.param_groups if any(p is weight for p in g["params"]))
+        self._selector(weight, probe, group).observe()
 
     def _base_step(self) -> None:
         """The step of the optimizer below, without its hooks: they are called around ours."""
@@ -143,7 +150,7 @@ class Interpretable(Optimizer):
         method, state = METHODS[group["method"]], self.state[weight]
         if MOMENTS not in state:
             # Apart until the base optimizer has begun its own: some begin only an empty one.
-            state = method.blank(weight)
+            state = method.blank(weight) | {"is_head": self._layers.is_head(weight)}
             if method is Algorithm3:
                 self._layers.warn(CE3)
         for key in (MOMENTS, "support"):
@@ -161,7 +168,6 @@ class Interpretable(Optimizer):
             sign=-1 if group["maximize"] else 1,
             scheduled=_is_scheduled(group, state),
             normalised=self.normalises,
-            is_head=self._layers.is_head(weight),
             position=self._layers.position(weight),
         )
 
@@ -188,9 +194,13 @@ class Interpretable(Optimizer):
     @property
     def phase(self) -> Phase:
         """The earliest phase that a routed layer is in; "form" before any is known."""
-        phases = [phase(self.state[w]) for w, _, g in self._layers if g["method"] == "routed"]
-        order: tuple[Phase, ...] = ("form", "route", "settle")
-        return min(phases, key=order.index, default="form")
+        return min((group["phase"] for group in self.param_groups), key=PHASES.index)
+
+    def _phase_of(self, group: dict[str, Any]) -> Phase:
+        """The earliest phase of a group's layers; of a group without any the last, where others have."""
+        own = [phase(self.state[w]) for w, _, g in self._layers if g is group]
+        default: Phase = "settle" if any(True for _ in self._layers) else "form"
+        return min(own, key=PHASES.index, default=default)
 
     def settle(self) -> None:
         """Have the next step cut every row to its `block_size` connections, for ever."""
@@ -286,6 +296,14 @@ class Interpretable(Optimizer):
             for key in saved.keys() & {MOMENTS, "support"}:
                 self.state[parameter][key] = saved[key].to(parameter.device, copy=True)
         self._layers.restart()
+        lost = [
+            group["phase"]
+            for group in self.param_groups
+            if group["phase"] != "form"
+            and not any(MOMENTS in self.state[p] for p in group["params"])
+        ]
+        if lost:
+            self._layers.warn(LOST.format(lost[0]))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         copied = "_layers" not in self.__dict__
@@ -298,11 +316,12 @@ class Interpretable(Optimizer):
         for group, own in itertools.zip_longest(self.param_groups, before, fillvalue=self._options):
             for name in NAMES:
                 group.setdefault(name, own[name])
+            group.setdefault("phase", "form")
             if group["layers"] == UNNAMED:
                 group["layers"] = own["layers"]
             Options.of(group)
         if copied:
-            self._layers = MaskedLayers(self, _choice)
+            self._layers = MaskedLayers(self)
 
     def _tell_the_joined(self, observing: bool = True) -> list[bool]:
         """Have processes without batches know whose statistics are summed in this step."""
@@ -393,10 +412,6 @@ def _has_ended(state: dict[str, Any], rate: float) -> bool:
 def _has_begun(state: dict[str, Any], rate: float) -> bool:
     """Whether a run is long enough for its units to be read."""
     return bool(state["steps"] >= 100) or _has_ended(state, rate)
-
-
-def _choice(group: dict[str, Any]) -> LayerChoice:
-    return LayerChoice(group["layers"])
 
 
 def _listed(layers: Any) -> Any:

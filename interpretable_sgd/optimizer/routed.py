@@ -9,6 +9,7 @@ from torch import Tensor
 from interpretable_sgd.optimizer.layer_gradients import Layer
 from interpretable_sgd.optimizer.phases import Phase, clock
 from interpretable_sgd.optimizer.probabilities import waterfill
+from interpretable_sgd.optimizer.probes import Reduce
 from interpretable_sgd.optimizer.routed_gradient import (
     PLANES,
     Statistics,
@@ -44,6 +45,7 @@ class Routed(Selector):
     | `asked`      | whether `settle()` was called                                 |
     | `settled_at` | steps taken when the rows were cut; -1 before                 |
     | `support`    | boolean (O, M), once settled                                  |
+    | `is_head`    | whether the layer is the last with weights                    |
     """
 
     planes = PLANES
@@ -105,7 +107,7 @@ class Routed(Selector):
         by_magnitude = len(self.weight) == 1 or not self.is_head
         self.probe.observe(
             PLANES,
-            functools.partial(_reduce, self.block_size, by_magnitude),
+            _reducer(self.block_size, by_magnitude),
             (lookahead(means.dense, self._reach(means.dense)), ascending_rows(means)),
             replaces_gradient=True,
         )
@@ -171,10 +173,10 @@ class Routed(Selector):
 
 
 def phase(state: State) -> Phase:
-    """The phase of the next step of a weight."""
+    """The phase of the next step of a weight; "form" before its first, and for other methods."""
     if "support" in state:
         return "settle"
-    return "route" if state["formed"] >= 0 else "form"
+    return "route" if state.get("formed", -1) >= 0 else "form"
 
 
 def ask_to_settle(state: State) -> None:
@@ -182,6 +184,12 @@ def ask_to_settle(state: State) -> None:
     if phase(state) != "settle":
         state["asked"] = True
         state["formed"] = max(state["formed"], 0)
+
+
+@functools.cache
+def _reducer(k: int, by_magnitude: bool) -> Reduce:
+    """One object for all steps: compiled code is compiled anew for another."""
+    return functools.partial(_reduce, k, by_magnitude)
 
 
 def _reduce(

@@ -32,7 +32,6 @@ class Selector(ABC):
         sign: -1 for maximize, else 1.
         scheduled: whether the rate follows a schedule.
         normalised: whether the base optimizer's steps are as large as the rate, whatever the gradient.
-        is_head: whether the layer is the classifier's last.
         position: of the parameter among all, in the keys of draws.
     """
 
@@ -48,13 +47,12 @@ class Selector(ABC):
     sign: int
     scheduled: bool
     normalised: bool
-    is_head: bool
     position: int
 
     @classmethod
     @abstractmethod
     def blank(cls, weight: Tensor) -> State:
-        """The state of a weight that has seen no step."""
+        """The state of a weight that has seen no step, but `is_head`."""
 
     @abstractmethod
     def observe(self) -> None:
@@ -80,6 +78,11 @@ class Selector(ABC):
     @abstractmethod
     def gates(self) -> Tensor:
         """Running means of the constants that connections are selected by, (O, M)."""
+
+    @property
+    def is_head(self) -> bool:
+        """Whether the layer is the last with weights."""
+        return bool(self.state["is_head"])
 
     @property
     def strength(self) -> Tensor:
