@@ -22,7 +22,7 @@ from interpretable_sgd.optimizer.phases import PHASES, Phase, clock
 from interpretable_sgd.optimizer.probes import WeightProbe
 from interpretable_sgd.optimizer.routed import Routed, ask_to_settle, phase
 from interpretable_sgd.optimizer.routed_units import RoutedUnits
-from interpretable_sgd.optimizer.selector import MOMENTS, Selector, blank_moments
+from interpretable_sgd.optimizer.selector import MOMENTS, Selector
 from interpretable_sgd.optimizer.shared import Shared
 
 if dist.is_available():
@@ -115,10 +115,9 @@ class Interpretable(Optimizer):
             selectors = [self._selector(*entry) for entry in self._layers]
             selectors = [selector for selector in selectors if _has_dense_gradient(selector)]
             sums = [self._sums(selector) for selector in selectors]
-            directions = {
-                selector.weight: selector.direction(selector.weight.grad, own)  # type: ignore[arg-type]
-                for selector, own in zip(selectors, sums, strict=True)
-            }
+            directions: dict[Tensor, Tensor] = {}
+            for selector, own in zip(selectors, sums, strict=True):
+                directions |= selector.directions(selector.weight.grad, own)  # type: ignore[arg-type]
         with _lent(directions):
             self._base_step()
         with torch.no_grad():
@@ -153,11 +152,10 @@ class Interpretable(Optimizer):
             state = method.blank(weight) | {"is_head": self._layers.is_head(weight)}
             if method is Algorithm3:
                 self._layers.warn(CE3)
-        for key in (MOMENTS, "support"):
-            if key in state:
-                state[key] = state[key].to(weight.device)
         dtype = torch.promote_types(weight.dtype, torch.float32)
-        state[MOMENTS] = state[MOMENTS].to(dtype)
+        for key in state.keys() & {MOMENTS, "support", "input_mean"}:
+            wide = torch.bool if key == "support" else dtype
+            state[key] = state[key].to(weight.device, wide)
         return method(
             weight=weight,
             state=state,
@@ -293,7 +291,7 @@ class Interpretable(Optimizer):
         for name, parameter in zip(names, parameters, strict=True):
             saved = state_dict["state"].get(name, {})
             # torch has cast them to the parameter's dtype.
-            for key in saved.keys() & {MOMENTS, "support"}:
+            for key in saved.keys() & {MOMENTS, "support", "input_mean"}:
                 self.state[parameter][key] = saved[key].to(parameter.device, copy=True)
         self._layers.restart()
         lost = [
@@ -323,14 +321,14 @@ class Interpretable(Optimizer):
         if copied:
             self._layers = MaskedLayers(self)
 
-    def _tell_the_joined(self, observing: bool = True) -> list[bool]:
-        """Have processes without batches know whose statistics are summed in this step."""
-        own = [observing and probe.is_observing for _, probe, _ in self._layers]
+    def _tell_the_joined(self, has_batches: bool = True) -> list[int]:
+        """Have processes without batches know how many statistics of each layer are summed."""
+        own = [probe.size if has_batches else 0 for _, probe, _ in self._layers]
         if not hasattr(self, "_join_config"):
             return own
-        flags = torch.tensor(own, dtype=torch.int32, device=self.join_device)
-        dist.all_reduce(flags, op=dist.ReduceOp.MAX, group=self.join_process_group)
-        return [bool(flag) for flag in flags]
+        sizes = torch.tensor(own, device=self.join_device)
+        dist.all_reduce(sizes, op=dist.ReduceOp.MAX, group=self.join_process_group)
+        return [int(size) for size in sizes]
 
     def join_sums(self) -> None:
         """Join the sums of one step of other processes, see `StatisticsJoinHook`.
@@ -343,11 +341,11 @@ class Interpretable(Optimizer):
                 "a process must take a step before it runs out of batches: what is routed is known "
                 "from then on"
             )
-        for summed, (weight, _, group) in zip(
-            self._tell_the_joined(observing=False), self._layers, strict=True
-        ):
-            if summed:
-                self._layers.replicas.sum(blank_moments(METHODS[group["method"]].planes, weight))
+        sizes = self._tell_the_joined(has_batches=False)
+        for size, (weight, _, _) in zip(sizes, self._layers, strict=True):
+            if size:
+                dtype = torch.promote_types(weight.dtype, torch.float32)
+                self._layers.replicas.sum(torch.zeros(size, dtype=dtype, device=weight.device))
 
     def join_hook(self, **_: Any) -> StatisticsJoinHook:
         """For `torch.distributed.algorithms.join.Join([ddp_model, optimizer])`."""
@@ -439,13 +437,13 @@ def _has_dense_gradient(selector: Selector) -> bool:
 
 
 @contextlib.contextmanager
-def _lent(directions: dict[Tensor, Tensor | None]) -> Iterator[None]:
+def _lent(directions: dict[Tensor, Tensor]) -> Iterator[None]:
     """Directions in the place of gradients, which come back as they were."""
-    lent = {weight: weight.grad for weight, own in directions.items() if own is not None}
+    lent = {parameter: parameter.grad for parameter in directions}
     try:
-        for weight in lent:
-            weight.grad = directions[weight]
+        for parameter, direction in directions.items():
+            parameter.grad = direction
         yield
     finally:
-        for weight, gradient in lent.items():
-            weight.grad = gradient
+        for parameter, gradient in lent.items():
+            parameter.grad = gradient

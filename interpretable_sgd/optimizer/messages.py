@@ -36,10 +36,6 @@ REPLICAS = (
     "torch.nn.DataParallel trains copies of the layers in threads, which the optimizer does not see; use "
     "DistributedDataParallel"
 )
-SCRIPTED = (
-    "layer '{}' is being routed, and torch.jit.script cannot compile its hook: call the optimizer's "
-    "detach() first, or use torch.jit.trace"
-)
 CAPTURED = (
     "step() cannot be captured in a CUDA graph before the layers have settled, since every step selects "
     "anew; capture forward and backward, and call step() after each replay"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from interpretable_sgd.optimizer.centring import can_centre, centred_gradients, input_sums
 from interpretable_sgd.optimizer.layer_gradients import Layer
 from interpretable_sgd.optimizer.phases import Phase, clock
 from interpretable_sgd.optimizer.probabilities import waterfill
@@ -27,7 +28,7 @@ from interpretable_sgd.optimizer.selector import (
     update_relative_mean,
     update_running_mean,
 )
-from interpretable_sgd.optimizer.sharding import shard_like
+from interpretable_sgd.optimizer.sharding import gather, shard_like
 
 
 class Routed(Selector):
@@ -44,11 +45,10 @@ class Routed(Selector):
     | `progress`   | position in the phase of routing, [0, 1]                      |
     | `asked`      | whether `settle()` was called                                 |
     | `settled_at` | steps taken when the rows were cut; -1 before                 |
+    | `input_mean` | running mean of the inputs, (M,), while forming               |
     | `support`    | boolean (O, M), once settled                                  |
     | `is_head`    | whether the layer is the last with weights                    |
     """
-
-    planes = PLANES
 
     @classmethod
     def blank(cls, weight: Tensor) -> State:
@@ -99,14 +99,18 @@ class Routed(Selector):
 
     def observe(self) -> None:
         """See `Selector.observe`: only what is routed needs activations."""
-        if phase(self.state) != "route" or self.is_plain:
+        now = phase(self.state)
+        if now == "form" and self._centres:
+            self.probe.observe((self.state[MOMENTS].shape[-1] + 1,), input_sums)
+            return
+        if now != "route" or self.is_plain:
             self.probe.rest(self.state.get("support"))
             return
         means = self.means
         # A layer of one output has no other class to say no for it; inner units need inhibition too.
         by_magnitude = len(self.weight) == 1 or not self.is_head
         self.probe.observe(
-            PLANES,
+            self.state[MOMENTS].shape,
             _reducer(self.block_size, by_magnitude),
             (lookahead(means.dense, self._reach(means.dense)), ascending_rows(means)),
             replaces_gradient=True,
@@ -119,20 +123,39 @@ class Routed(Selector):
             return reach
         return reach / gradient.square().mean().sqrt().clamp(min=torch.finfo(gradient.dtype).tiny)
 
-    def direction(self, gradient: Tensor, sums: Tensor | None) -> Tensor | None:
-        """See `Selector.direction`."""
+    def directions(self, gradient: Tensor, sums: Tensor | None) -> dict[Tensor, Tensor]:
+        """See `Selector.directions`."""
         self.state["peak_lr"] = max(self.state["peak_lr"], self.rate)
         means = self.means
         if phase(self.state) == "form":
             update_running_mean(means.dense, self.descent(gradient))
-        elif phase(self.state) == "route" and sums is not None:
+            return self._centred(gradient, sums) if self._centres else {}
+        if phase(self.state) == "route" and sums is not None:
             now = Statistics(*sums)
             descended = torch.where(ascending_rows(means)[:, None], now.dense, now.routed)
             scale = matching_scale(self.descent(gradient), descended)
             update_running_mean(means.dense, scale * now.dense)
             update_running_mean(means.routed, scale * now.routed)
             update_relative_mean(means.gates, now.gates)
-        return None
+        return {}
+
+    @property
+    def _centres(self) -> bool:
+        """Whether forming steps are taken on centred inputs: those of a head with a bias."""
+        return self.is_head and not self.is_plain and all(map(can_centre, self.probe.layers))
+
+    def _centred(self, gradient: Tensor, sums: Tensor | None) -> dict[Tensor, Tensor]:
+        """Gradients of weight and bias on centred inputs; the mean is of the past from step 2 on."""
+        now = self.probe.first_mean if sums is None else sums[:-1] / sums[-1].clamp(min=1)
+        bias = self.probe.layers[0].bias if self.probe.layers else None
+        if now is None or bias is None or bias.grad is None:
+            return {}
+        mean = self.state.setdefault("input_mean", now.clone())
+        weight, shift = centred_gradients(
+            gather(gradient).flatten(1).to(mean), gather(bias.grad).to(mean), mean
+        )
+        update_running_mean(mean, now)
+        return {self.weight: shard_like(weight, gradient), bias: shard_like(shift, bias.grad)}
 
     def finish(self) -> None:
         """See `Selector.finish`."""

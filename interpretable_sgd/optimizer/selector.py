@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,9 +35,6 @@ class Selector(ABC):
         position: of the parameter among all, in the keys of draws.
     """
 
-    planes: ClassVar[int]
-    """Of the statistics of a backward pass."""
-
     weight: Tensor
     state: State
     options: Options
@@ -59,15 +56,12 @@ class Selector(ABC):
         """Set the probe for the next forward pass."""
 
     @abstractmethod
-    def direction(self, gradient: Tensor, sums: Tensor | None) -> Tensor | None:
-        """What the base optimizer is given in place of the gradient.
+    def directions(self, gradient: Tensor, sums: Tensor | None) -> dict[Tensor, Tensor]:
+        """What the base optimizer is given in place of gradients, by parameter.
 
         Args:
             gradient: `.grad` of the weight.
             sums: statistics since the last step, over all processes; None if none came.
-
-        Returns:
-            None for the gradient itself.
         """
 
     @abstractmethod
