@@ -180,7 +180,10 @@ class Routed(Selector):
         state = self.state
         before, state["progress"] = state["progress"], progress
         if progress < 1:
-            idle = 1 - waterfill(self.means.gates, self.block_size, sparsity=0)
+            gates = self.means.gates
+            # A row of which nothing is known fades evenly.
+            gates = torch.where((gates > 0).any(1, keepdim=True), gates, 1)
+            idle = 1 - waterfill(gates, self.block_size, sparsity=0)
             left = 1 - idle * (progress - before) / (1 - before)
             self.weight.mul_(shard_like(left, self.weight))
             return
