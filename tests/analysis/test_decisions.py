@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from interpretable_sgd.analysis.accumulator import Ledger, scramble
+from interpretable_sgd.analysis.accumulator import DecisionAccumulator, scramble
 from interpretable_sgd.analysis.contributions import residuals, shares, units_to_reach
 from interpretable_sgd.analysis.decisions import Decisions, decide
 from interpretable_sgd.analysis.forward import reading
@@ -144,7 +144,8 @@ def test_memory_grows_by_the_rows_of_the_images_alone():
         assert all(tensor.untyped_storage().nbytes() <= 3 * tensor.nbytes for tensor in found)
         return sum(tensor.numel() for tensor in found)
 
-    per_image = 3 + 2 * (2 + 2 * 3) + 3 * 3 + 2 + 1
+    # and probabilities of two classes, and a hash
+    per_image = 3 + 2 * (2 + 2 * 3) + 3 * 3 + 2 + 1 + 2 + 1
     assert held(60) - held(20) == 40 * per_image
 
 
@@ -197,9 +198,10 @@ def test_a_pass_that_was_cut_off_goes_on_bit_for_bit(model, tmp_path):
     done = []
     again = decide(model, data, sample=10, checkpoint=path, report=done.append)
     assert same(whole, again)
-    assert calls == [8, 6] and done == [8, 16, 24, 30]
+    # two images find the head, and two show that the model decides as it did
+    assert calls == [2, 2, 8, 6] and done == [8, 16, 24, 30]
     assert same(whole, decide(model, data, sample=10, checkpoint=path))
-    assert calls == [8, 6]
+    assert calls == [2, 2, 8, 6, 2, 2]
     handle.remove()
 
 
@@ -210,17 +212,63 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
         decide(classifier("linear", seed=1), data, checkpoint=path)
     with pytest.raises(ValueError, match="must be of keep 3, got 10"):
         decide(model, data, keep=3, checkpoint=path)
-    other = [(pixels, (labels + 1) % CLASSES) for pixels, labels in data]
-    with pytest.raises(ValueError, match=r"another data set, or another order: .* 0 .. 7 differ"):
-        decide(model, other, checkpoint=path)
-    with pytest.raises(ValueError, match="is of 30 images, the loader gave 8"):
-        decide(model, data[:1], checkpoint=path)
+
+
+def other_labels(data):
+    return [(pixels, (labels + 1) % CLASSES) for pixels, labels in data]
+
+
+def one_pixel(data):
+    """The last image of the second batch, changed in its last digits."""
+    data = [(pixels.clone(), labels) for pixels, labels in data]
+    data[1][0][-1, 0, 0, 0] += 1e-12
+    return data
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (other_labels, r"another data set, or another order: the labels of images 0 .. 7 differ"),
+        (one_pixel, r"the contents \(files or preprocessing\) of images 8 .. 15 differ"),
+        (lambda data: data[::-1], "the logits of images 0 .. 1 differ"),
+        (lambda data: data[:1], "is of 30 images, the loader gave 8"),
+        (lambda data: [(2 * x, y) for x, y in data], "the logits of images 0 .. 1 differ"),
+    ],
+)
+def test_a_checkpoint_of_other_data_is_set_aside(tmp_path, change, message):
+    """The numbers are those of the data that were asked about, and what was kept is not lost."""
+    model, data, path = classifier("linear"), images(), tmp_path / "pass.pt"
+    decide(model, data, checkpoint=path)
+    kept = path.read_bytes()
+    with pytest.warns(UserWarning, match=message):
+        found = decide(model, change(data), checkpoint=path)
+    assert same(found, decide(model, change(data)))
+    assert (tmp_path / "pass.pt.other").read_bytes() == kept
+    assert same(found, decide(model, change(data), checkpoint=path))
+
+
+def test_data_that_come_once_cannot_be_walked_again(tmp_path):
+    model, data, path = classifier("linear"), images(), tmp_path / "pass.pt"
+    decide(model, data, checkpoint=path)
+    with pytest.raises(ValueError, match="another data set"):
+        decide(model, iter(one_pixel(data)), checkpoint=path)
+
+
+def test_a_model_that_computes_otherwise_with_the_same_weights(tmp_path):
+    """A hook, a patched function: nothing that weights or layers show."""
+    model, data, path = classifier("linear"), images(), tmp_path / "pass.pt"
+    decide(model, data, checkpoint=path)
+    handle = model[0].register_forward_hook(lambda layer, args, output: 3 * output)
+    with pytest.warns(UserWarning, match="or of a model that decides otherwise"):
+        found = decide(model, data, checkpoint=path)
+    assert same(found, decide(model, data))
+    handle.remove()
 
 
 def test_a_batch_that_was_cut_off_inside_is_not_kept(tmp_path, monkeypatch):
     """A checkpoint holds whole batches only: sums that disagree are not written."""
     model, data, path = classifier("linear"), images(30, 8), tmp_path / "pass.pt"
-    add_sums, calls = Ledger._add_sums, []
+    add_sums, calls = DecisionAccumulator._add_sums, []
 
     def cut_in_the_second(*arguments):
         calls.append(1)
@@ -228,7 +276,7 @@ def test_a_batch_that_was_cut_off_inside_is_not_kept(tmp_path, monkeypatch):
             raise CutOff
         add_sums(*arguments)
 
-    monkeypatch.setattr(Ledger, "_add_sums", cut_in_the_second)
+    monkeypatch.setattr(DecisionAccumulator, "_add_sums", cut_in_the_second)
     with pytest.raises(CutOff):
         decide(model, data, checkpoint=path)
     assert not path.exists()
@@ -249,8 +297,6 @@ def test_arguments_are_checked(options, message):
 def test_nothing_to_decide_is_an_error():
     with pytest.raises(ValueError, match="loader must give at least one image, got none"):
         decide(classifier("linear"), [])
-    with pytest.raises(ValueError, match="head '' must have at least 2 outputs, got 1"):
-        decide(nn.Linear(2, 1), [])
 
 
 def test_a_layer_with_a_forward_of_its_own_is_refused():

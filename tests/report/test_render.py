@@ -11,7 +11,7 @@ import torch
 
 from interpretable_sgd import report
 from interpretable_sgd.analysis.exemplars import Exemplar
-from interpretable_sgd.analysis.study.class_cards import Use
+from interpretable_sgd.analysis.study.cards import Use
 from tests.analysis.known_truth import images, network
 from tests.report.pages import HOSTILE, hostile_study, page_study
 
