@@ -1,5 +1,6 @@
 """Convergence of a training run: recorded, checked against a rate, and diagnosed."""
 
+from interpretable_sgd.convergence.check import RateCheck, check_rate
 from interpretable_sgd.convergence.conditions import Conditions
 from interpretable_sgd.convergence.curvature import largest_curvature, top_eigenvalue
 from interpretable_sgd.convergence.diagnosis import Fault, diagnose, held
@@ -33,8 +34,10 @@ __all__ = [
     "Fault",
     "PowerFit",
     "Rate",
+    "RateCheck",
     "Recorder",
     "bounds",
+    "check_rate",
     "diagnose",
     "estimate_rate",
     "fit_power",

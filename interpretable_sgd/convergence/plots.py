@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +32,16 @@ class Run(Protocol):
         ...
 
 
-class Curve(Protocol):
-    """Means over runs against T, from one start of one optimizer."""
+class Curve(NamedTuple):
+    """Means over runs against T, from one start of one optimizer.
+
+    Attributes:
+        label: in the legend.
+        colour, style: numbers of the optimizer and of the start.
+        horizons: T, (P,).
+        means, lows, highs: with their band, (P,).
+        bounds: the theorem's right-hand side, (P,), or None.
+    """
 
     label: str
     colour: int
@@ -77,7 +85,7 @@ def plot_rates(curves: Sequence[Curve], path: str | os.PathLike[str], title: str
     Raises:
         ImportError: matplotlib is not installed.
     """
-    figure = new_figure(6.4, 4.6)
+    figure = new_figure(7.6, 4.4)
     axes = figure.subplots()
     for curve in curves:
         colour, style = COLOURS[curve.colour % len(COLOURS)], STYLES[curve.style % len(STYLES)]
@@ -98,7 +106,7 @@ def plot_rates(curves: Sequence[Curve], path: str | os.PathLike[str], title: str
     axes.set(
         xlabel="T, steps of a run", ylabel="mean over runs of the average over steps", title=title
     )
-    axes.legend(frameon=False, fontsize="small")
+    figure.legend(frameon=False, fontsize="small", loc="outside right upper")
     figure.savefig(path)
 
 

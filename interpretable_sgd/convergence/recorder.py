@@ -199,6 +199,19 @@ class Recorder:
             )
         return float(values[later] @ widths(ends[later], since, self.steps) / (self.steps - since))
 
+    @property
+    def travel(self) -> float | None:
+        """Sum over the steps of eta / (1 - momentum), from the readings.
+
+        None without an optimizer, or where coordinates have step sizes of their own (Adam).
+        """
+        if self._optimizer is None or "lr" not in self._series:
+            return None
+        group = self._optimizer.param_groups[0]
+        if "betas" in group or "alpha" in group:
+            return None
+        return self.average("lr") * self.steps / (1 - float(group.get("momentum", 0)))
+
     def averages(self, name: str) -> tuple[Array, Array]:
         """Steps T, and the mean over steps 1 to T at each of them: `average` as the run went on.
 

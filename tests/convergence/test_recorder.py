@@ -74,7 +74,10 @@ class Routed(torch.optim.SGD):
     """What `InterpretableSGD` shows of its routing, with supports that are given."""
 
     phase = "route"
-    supports = [torch.eye(3, dtype=torch.bool), torch.ones(3, 3, dtype=torch.bool)]
+
+    def __init__(self, params):
+        super().__init__(params, lr=0.1)
+        self.supports = [torch.eye(3).bool(), torch.ones(3, 3).bool()]
 
     def routed_units(self):
         support = self.supports.pop(0)
@@ -82,7 +85,7 @@ class Routed(torch.optim.SGD):
 
 
 def test_routing_is_recorded_where_there_is_any():
-    recorder = Recorder(Routed([torch.zeros(1, requires_grad=True)], lr=0.1))
+    recorder = Recorder(Routed([torch.zeros(1, requires_grad=True)]))
     recorder.step(1.0)
     recorder.step(1.0)
     assert recorder.series("support/head")[1].tolist() == [1, 3]
