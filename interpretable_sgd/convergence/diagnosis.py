@@ -61,8 +61,8 @@ def diagnose(series: Mapping[str, Sequence[float] | Array]) -> list[Fault]:
 
     - `STEP`: eta * lambda_max is above 1 at more than a fifth of the readings, or the loss is no
       longer finite.
-    - `SCALE`: sum <step's gradient, grad F> / sum |grad F|^2 is below 1/2 or above 2, by more than
-      three standard errors. Clipping does this too.
+    - `SCALE`: <step's gradient, grad F> is less than half or more than twice |grad F|^2, in the
+      median and in the sum by more than three standard errors. Clipping does this too.
     - `NOISE`: with a full batch, the gradients of the step and of F differ in direction: the median
       of the squared sine is above 0.01. Dropout, augmentation and labels drawn anew do this.
     - `DEAD`: more than 5 % of a layer's units, at more than half of the readings and at the last.
