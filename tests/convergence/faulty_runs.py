@@ -52,7 +52,9 @@ def run(case, seed, steps=300):
     conditions = Conditions(net, optimizer, objective, full_batch=whole, budget=None, seed=seed)
     recorder = Recorder(optimizer, horizon=steps, readings=24, seed=seed, conditions=conditions)
     for _ in range(steps):
-        rows = torch.arange(SAMPLES) if whole else torch.randint(SAMPLES, (16,), generator=generator)
+        rows = (
+            torch.arange(SAMPLES) if whole else torch.randint(SAMPLES, (16,), generator=generator)
+        )
         labels = y[rows]
         if case == "labels":
             wrong = torch.rand(SAMPLES, generator=generator) < 0.3
