@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from experiments.train.leaving import leave
+from experiments.training.hard_exit import leave
 
 COMMANDS = {
     "list": ("experiments.paper.listing", "every table and figure: data, cost, what is stored"),
@@ -26,7 +26,7 @@ COMMANDS = {
         "experiments.research.question2",
         "when units are concepts, and class formulas true",
     ),
-    "pictures": ("experiments.pictures", "draw the pictures of the documentation"),
+    "pictures": ("experiments.docs_figures", "draw the pictures of the documentation"),
     "bench optimizer": ("experiments.bench.optimizer", "cost of a training step over SGD's"),
     "bench routing": ("experiments.bench.routing", "cost of routed layers"),
     "bench loading": ("experiments.bench.loading", "whether the data keep up with the step"),

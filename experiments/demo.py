@@ -28,14 +28,15 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from experiments import measures, results
+from experiments import results
+from experiments.demo_report import write_reports
+from experiments.evaluation import measures
 from experiments.figures.accuracy import accuracy
 from experiments.figures.convergence import convergence
 from experiments.figures.explained import explained
 from experiments.figures.heads import heads
 from experiments.jobs import Job
 from experiments.problems import PROBLEMS
-from experiments.reading import write_reports
 from experiments.tables import pair_lines, run_table
 from experiments.threads import threads
 from interpretable_sgd import InterpretableSGD

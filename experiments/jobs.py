@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 import torch
 
 from experiments import results
-from experiments.concepts import drawn
 from experiments.contestants import contestants
-from experiments.data.generated import Generated
-from experiments.evaluation import evaluate, explain, read
-from experiments.models import Classifier, build
-from experiments.posthoc import sparse_heads
+from experiments.datasets.concepts import drawn
+from experiments.datasets.synthetic.base import Generated
+from experiments.evaluation.metrics import evaluate, explain, read
+from experiments.evaluation.sparse_heads import sparse_heads
+from experiments.evaluation.watching import Watch
+from experiments.models.classifiers import Classifier, build
 from experiments.problems import Problem
-from experiments.training import train
-from experiments.watching import Watch
+from experiments.training.in_memory import train
 from interpretable_sgd import analysis
 
 EXPLAINED = 6  # test images, from the first, whose unit maps are stored for the figure

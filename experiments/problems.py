@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from experiments.data.digits import Digits
-from experiments.data.glyphs import Glyphs
-from experiments.data.scenes import Scenes
-from experiments.data.splits import SPLITS
-from experiments.models import Classifier, digits_resnet, glyph_net, small_resnet
+from experiments.datasets.digits import Digits
+from experiments.datasets.rng import SPLITS
+from experiments.datasets.synthetic.glyphs import Glyphs
+from experiments.datasets.synthetic.scenes import Scenes
+from experiments.models.classifiers import Classifier, digits_resnet, glyph_net, small_resnet
 
 
 @dataclass(frozen=True)

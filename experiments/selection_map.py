@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from experiments.paper.figures.fig3 import fig3
+from experiments.figures.fig3 import fig3
 from interpretable_sgd import DynamicLinear, EMRoutingLinear
 
 SIDE, K = 7, 5

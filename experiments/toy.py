@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from experiments.paper.figures.fig2 import fig2
+from experiments.figures.fig2 import fig2
 from interpretable_sgd import InterpretableSGD, route
 
 CONCEPTS = ("keyboard", "screen", "remote control", "speaker", "table", "window")

@@ -29,10 +29,10 @@ import torch
 from torch import Tensor, nn
 
 from experiments import results
-from experiments.bench import broden_like, tallies
+from experiments.bench import broden_like, dissection_baselines
 from experiments.bench.broden_like import LABELS, SIDE
 from experiments.bench.peak_memory import extra_peak
-from experiments.bench.turns import CLOCKS, turns
+from experiments.bench.timing import CLOCKS, turns
 from interpretable_sgd.analysis import dissect
 from interpretable_sgd.analysis.concepts import ConceptSample
 from interpretable_sgd.analysis.dissection import (
@@ -91,7 +91,7 @@ def tally(args: argparse.Namespace) -> results.Record:
     labels = [read_labels(sample, vocabulary) for sample in samples]
     arrays = maps.numpy(), thresholds.numpy()
     masks = (upsample(maps, (SIDE, SIDE)) > thresholds[:, None, None]).flatten(2).numpy()
-    bits = tallies.packed(masks)
+    bits = dissection_baselines.packed(masks)
     own = torch.arange(args.images)[None]
 
     def torch_alone() -> np.ndarray:
@@ -105,9 +105,15 @@ def tally(args: argparse.Namespace) -> results.Record:
         return sums.intersection[0].numpy()
 
     contestants: dict[str, Callable[[], np.ndarray]] = {
-        "NumPy loop": lambda: tallies.per_image_and_unit(*arrays, labels, len(vocabulary)),
-        "the same, masks given": lambda: tallies.of_given_masks(masks, labels, len(vocabulary)),
-        "bits, packed masks given": lambda: tallies.of_given_bits(bits, labels, len(vocabulary)),
+        "NumPy loop": lambda: dissection_baselines.per_image_and_unit(
+            *arrays, labels, len(vocabulary)
+        ),
+        "the same, masks given": lambda: dissection_baselines.of_given_masks(
+            masks, labels, len(vocabulary)
+        ),
+        "bits, packed masks given": lambda: dissection_baselines.of_given_bits(
+            bits, labels, len(vocabulary)
+        ),
         "torch alone": torch_alone,
         "dissection": dissection,
     }

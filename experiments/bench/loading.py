@@ -32,10 +32,10 @@ from torch.optim import SGD
 from torch.utils.data import DataLoader, Dataset
 
 from experiments import results
-from experiments.data.images import Images
-from experiments.data.named import OUT, SCALES, open_images
-from experiments.paper.networks import build
-from experiments.train.order import Order
+from experiments.datasets.dataset import Images
+from experiments.datasets.registry import OUT, SCALES, open_images
+from experiments.models.resnets import build
+from experiments.training.sampler import Order
 
 Batch = tuple[Tensor, Tensor]
 

@@ -1,87 +1,160 @@
-"""Accuracy against weights per class, for a reader in a hurry."""
+"""Accuracy against weights per class, every method on one axis."""
 
 from __future__ import annotations
 
-from math import log
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter, StrMethodFormatter
 
-from experiments.figures.svg import SCHEMES, Scheme, path, text, write
+from experiments.figures import style
+from experiments.figures.families import FAMILIES, Family, cut, heads, paper, points
+from experiments.figures.labels import data_of
+from experiments.figures.series import DENSE, OURS, SCALE, missing_runs
+from experiments.figures.sheets import Table, clean, publish
+from experiments.figures.svg import Scheme
+from experiments.paper.store import Stored
 
-WIDTH, HEIGHT = 760, 360
-LEFT, RIGHT, TOP, BOTTOM = 52, 742, 58, 312
-TICKS = (1, 2, 3, 5, 8, 16, 32, 64)
+TRAINED, CUT, HEADS, PAPER = "as trained", "largest k kept, not refitted", "post-hoc head", "paper"
+TICKS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
+COLUMNS = ("data", "method", "kind", "run", "weights", "mean", "lowest", "highest", "seeds")
 
 
-def frontier(out: Path, measured: dict[str, Any]) -> list[Path]:
-    """Draw frontier-light.svg and its dark twin.
+def frontier(
+    stored: Sequence[Stored], out: Path, data: Sequence[str] | None = None, scale: str = SCALE
+) -> list[Path]:
+    """Draw a panel for each data set.
 
-    A line keeps the k largest weights of every class and sets the others to 0, without refitting: mean
-    over seeds, band from lowest to highest. A dot is a net as trained.
+    A dot is a net as trained: mean over seeds, bars from lowest to highest. A thin line keeps the k
+    largest weights of each class of the same net without refitting, with a band. A dashed line of
+    crosses is the path of sparse heads fitted afterwards on the dense net's units, of one seed each.
+
+    Args:
+        stored: runs.
+        out: folder to write to.
+        data: data sets; all that have a dense net and one of ours if None.
+        scale: of the runs.
+
+    Raises:
+        MissingRuns: a data set lacks the dense net or ours; or none is stored at all.
     """
-    runs: dict[str, list[dict[str, Any]]] = {}
-    for run in measured["runs"]:
-        runs.setdefault(run["optimizer"], []).append(run)
-    seeds = len({run["seed"] for run in measured["runs"]})
-    counts = measured["runs"][0]["accuracy_at_weights"]["weights"]
-    widest = counts[-1]
+    here = [run for run in stored if run["scale"] == scale]
+    sets = [d for d in dict.fromkeys(run["data"] for run in here) if _whole(here, d)]
+    missing = [d for d in data or () if d not in sets] or ([] if data or sets else ["any data"])
+    if missing:
+        raise missing_runs(
+            "frontier", ["resnet18 (sgd)", "resnet18_isgd (isgd)"], missing[0], scale
+        )
+    panels = {d: [run for run in here if run["data"] == d] for d in data or sets}
+    title = f"Test accuracy against weights per class, scale {scale}"
 
-    def x(count: float) -> float:
-        return LEFT + (RIGHT - LEFT) * log(count) / log(widest)
+    def draw(scheme: Scheme) -> Figure:
+        figure = style.canvas(max(8.0, 5.2 * len(panels)), 5.4)
+        drawn = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axes, (name, some) in zip(drawn, panels.items(), strict=True):
+            _panel(clean(axes), name, some, scale)
+        _legend(figure, [f for f in FAMILIES if any(map(f.holds, here))])
+        figure.suptitle(f"{title}\nmeans over seeds, bars and bands from lowest to highest")
+        return figure
 
-    def y(share: float) -> float:
-        return BOTTOM - (BOTTOM - TOP) * share
-
-    paths = []
-    for scheme in SCHEMES:
-        heading = f"Test accuracy when a class keeps its k largest weights ({seeds} seed{'s' * (seeds > 1)})"
-        parts = [
-            text(0, 20, heading, scheme.ink, 17, font_weight="600"),
-            *axes(x, y, widest, scheme),
-        ]
-        for name, some in runs.items():
-            colour = scheme.ours if name == "InterpretableSGD" else scheme.theirs
-            kept = np.array([run["accuracy_at_weights"]["accuracy"] for run in some])
-            low, mean, high = kept.min(0), kept.mean(0), kept.max(0)
-            line = [f"{x(k):.1f} {y(a):.1f}" for k, a in zip(counts, mean, strict=True)]
-            band = [f"{x(k):.1f} {y(a):.1f}" for k, a in zip(counts, high, strict=True)]
-            band += [f"{x(k):.1f} {y(a):.1f}" for k, a in zip(counts[::-1], low[::-1], strict=True)]
-            parts.append(path(f"M{'L'.join(band)}z", fill=colour, fill_opacity="0.18"))
-            parts.append(path(f"M{'L'.join(line)}", fill="none", stroke=colour, stroke_width="2.5"))
-            for run in some:
-                centre = f"{x(run['weights_per_class']):.1f} {y(run['test_accuracy']):.1f}"
-                parts.append(
-                    path(f"M{centre}h0", stroke=colour, stroke_width="11", stroke_linecap="round")
-                )
-        parts += legend(list(runs), scheme)
-        title = f"{heading}, of networks trained with {' and with '.join(runs)}"
-        place = out / f"frontier-{scheme.name}.svg"
-        paths.append(write(place, WIDTH, HEIGHT, title, parts))
-    return paths
+    rows = [row for name, some in panels.items() for row in _table(name, some, scale)]
+    return publish(out, "frontier", title, draw, Table(COLUMNS, rows))
 
 
-def axes(x: Any, y: Any, widest: int, scheme: Scheme) -> list[str]:
-    """Grid and labels."""
-    parts = []
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        parts.append(path(f"M{LEFT} {y(share):g}H{RIGHT}", stroke=scheme.line, stroke_width="1"))
-        parts.append(text(LEFT - 8, y(share) + 4, f"{share:.0%}", scheme.quiet, 12.5, "end"))
-    for count in (tick for tick in TICKS if tick <= widest):
-        parts.append(text(x(count), BOTTOM + 20, str(count), scheme.quiet, 12.5, "middle"))
-    middle = (LEFT + RIGHT) / 2
-    parts.append(text(middle, BOTTOM + 42, "weights per class", scheme.quiet, 12.5, "middle"))
-    return parts
+def _whole(runs: Sequence[Stored], data: str) -> bool:
+    there = {(run["network"], run["method"]) for run in runs if run["data"] == data}
+    return {(row.network, row.method) for row in (DENSE, OURS)} <= there
 
 
-def legend(names: list[str], scheme: Scheme) -> list[str]:
-    """What the colours and the dots are."""
-    parts, left = [], LEFT
-    for name in names:
-        colour = scheme.ours if name == "InterpretableSGD" else scheme.theirs
-        parts.append(path(f"M{left} 40h18", stroke=colour, stroke_width="3"))
-        parts.append(text(left + 24, 44, name, colour, 13.5, font_weight="600"))
-        left += 52 + 8 * len(name)
-    parts.append(text(left, 44, "● as trained", scheme.quiet, 13.5))
-    return parts
+def _panel(axes: Axes, data: str, runs: Sequence[Stored], scale: str) -> None:
+    most = 1.0
+    for family in FAMILIES:
+        colour, dashes = family.row.paint, family.row.dashes
+        if (pruned := cut(family, runs)) is not None:
+            counts, kept = pruned
+            axes.plot(counts, kept.mean(0), color=colour, linewidth=1, linestyle=dashes)
+            axes.fill_between(counts, kept.min(0), kept.max(0), color=colour, alpha=0.12, lw=0)
+        trained = points(family, runs)
+        most = max([most, *(float(point.weights.max()) for point in trained)])
+        x, x_bars = _bars([point.weights for point in trained])
+        y, y_bars = _bars([point.accuracy for point in trained])
+        look: dict[str, Any] = {
+            "color": colour,
+            "linewidth": 2.2,
+            "elinewidth": 1,
+            "linestyle": dashes,
+        }
+        axes.errorbar(x, y, y_bars, x_bars, "o", markersize=7, zorder=4, **look)
+    for solver, _, weights, accuracy in heads(runs):
+        look = {"marker": "x" if solver == "saga" else "+", "markersize": 5, "linewidth": 1}
+        axes.plot(weights, accuracy, color=DENSE.paint, linestyle="--", alpha=0.8, **look)
+    for name, place in paper(data, scale).items():
+        axes.plot(*place, "D", markersize=8, markerfacecolor="none", color=axes.title.get_color())
+        axes.annotate(
+            f"paper: {name}", place, (-6, -12), textcoords="offset points", ha="right", fontsize=8
+        )
+    seeds = len({run["seed"] for run in runs})
+    axes.set(xscale="log", xlabel="weights per class", ylabel="test accuracy")
+    axes.set_title(f"{data_of(data)}\nup to {seeds} seed{'s' * (seeds > 1)} a method", fontsize=9.5)
+    axes.xaxis.set_major_locator(FixedLocator([tick for tick in TICKS if tick <= most]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+
+
+def _bars(some: Sequence[np.ndarray]) -> tuple[list[float], np.ndarray]:
+    """Means, and how far the lowest and the highest lie from them, (2, points)."""
+    means = [float(values.mean()) for values in some]
+    ways = [(mean - v.min(), v.max() - mean) for mean, v in zip(means, some, strict=True)]
+    return means, np.array(ways).reshape(-1, 2).T
+
+
+def _legend(figure: Figure, families: Sequence[Family]) -> None:
+    ink = figure.axes[0].title.get_color()
+    entries = {
+        family.label: Line2D(
+            [], [], color=family.row.paint, marker="o", linestyle=family.row.dashes, linewidth=2
+        )
+        for family in families
+    }
+    entries |= {
+        f"thin: {CUT}": Line2D([], [], color=ink, linewidth=1),
+        "x: saga head fitted on SGD's units": Line2D(
+            [], [], color=DENSE.paint, marker="x", linestyle="--", linewidth=1
+        ),
+        "+: glm_saga head on them": Line2D(
+            [], [], color=DENSE.paint, marker="+", linestyle="--", linewidth=1
+        ),
+    }
+    figure.legend(
+        entries.values(),
+        entries.keys(),
+        loc="outside lower center",
+        ncols=4 if len(figure.axes) > 1 else 3,
+        frameon=False,
+        fontsize=8.5,
+    )
+
+
+def _table(data: str, runs: Sequence[Stored], scale: str) -> Iterator[tuple[Any, ...]]:
+    for family in FAMILIES:
+        for run, weights, accuracy in points(family, runs):
+            yield data, family.label, TRAINED, run, float(weights.mean()), *_spread(accuracy)
+        if (pruned := cut(family, runs)) is not None:
+            row = f"{family.row.network} {family.row.method}"
+            for count, kept in zip(pruned[0], pruned[1].T, strict=True):
+                yield data, family.label, CUT, row, count, *_spread(kept)
+    for solver, seed, counts, shares in heads(runs):
+        for fitted, share in zip(counts, shares, strict=True):
+            yield data, solver, HEADS, f"resnet18 sgd seed{seed}", fitted, share, share, share, 1
+    for name, (given, share) in paper(data, scale).items():
+        yield data, PAPER, PAPER, name, given, share, share, share, 1
+
+
+def _spread(values: np.ndarray) -> tuple[float, float, float, int]:
+    return float(values.mean()), float(values.min()), float(values.max()), len(values)

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.figures import ablation as ablation_figure
+from experiments.figures import fig2, fig3, fig4, fig5, fig6, fig7, s1, s2
+from experiments.figures import frontier as frontier_figure
+from experiments.figures.series import MissingRuns
 from experiments.paper import grids, store
-from experiments.paper.figures import ablation as ablation_figure
-from experiments.paper.figures import fig2, fig3, fig4, fig5, fig6, fig7, s1, s2
-from experiments.paper.figures import frontier as frontier_figure
-from experiments.paper.figures.rows import MissingRuns
 from experiments.paper.grids import Row
 from experiments.paper.planned import Planned
 from experiments.paper.store import Stored

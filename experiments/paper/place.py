@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from experiments.concepts import GeneratedConcepts, drawn, open_concepts
-from experiments.data.generated import Generated
-from experiments.data.images import Images, Labelled
-from experiments.data.named import open_images
+from experiments.datasets.concepts import GeneratedConcepts, drawn, open_concepts
+from experiments.datasets.dataset import Images, Labelled
+from experiments.datasets.registry import open_images
+from experiments.datasets.synthetic.base import Generated
+from experiments.evaluation.unit_labels import Labeller, Some
 from experiments.paper.grids import CONCEPTS
-from experiments.paper.labelling import Labeller, Some
 from experiments.paper.planned import Planned
-from experiments.train.ranks import ALONE, Ranks
+from experiments.training.distributed import ALONE, Ranks
 from interpretable_sgd.analysis.concepts import ConceptImages
 
 IN_MEMORY = 2**24  # pixels of labelled images up to which they are drawn once and kept

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.train.plan import Plan
-from experiments.train.schedules import Schedule
+from experiments.training.config import Plan
+from experiments.training.schedules import Schedule
 
 SCALES = ("tiny", "small", "paper", "code")
 

@@ -20,16 +20,16 @@ import torch
 from rich.console import Console
 
 from experiments import selection_map, toy
+from experiments.evaluation.frozen import MISSING, installed
 from experiments.paper import arguments, store
 from experiments.paper.catalog import FIGURES, Entry, done, together
-from experiments.paper.frozen import MISSING, installed
 from experiments.paper.place import Place
 from experiments.paper.planned import DENSE, Planned
 from experiments.paper.screen import Screen
 from experiments.paper.showing import show
 from experiments.paper.workers import one_after_another, side_by_side, stoppable
 from experiments.threads import threads
-from experiments.train.ranks import Ranks, joined
+from experiments.training.distributed import Ranks, joined
 
 STOPPED = 130  # exit status after Ctrl-C
 WORKERS = {"cpu": 0, "cuda": 4}  # processes that read images, unless it is said how many

@@ -12,18 +12,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from experiments import results
-from experiments.data.images import Images
-from experiments.paper import networks, store
-from experiments.paper.frozen import STRENGTHS
+from experiments import results, rng
+from experiments.datasets.dataset import Images
+from experiments.evaluation.callbacks import Watch
+from experiments.evaluation.frozen import STRENGTHS
+from experiments.evaluation.verdict import Arrays, Record, judged
+from experiments.models import resnets
+from experiments.paper import store
 from experiments.paper.methods import Method, method
 from experiments.paper.place import Place, required
 from experiments.paper.planned import DENSE, Planned
 from experiments.paper.recipes import Recipe, recipe
-from experiments.paper.verdict import Arrays, Record, judged
-from experiments.paper.watching import Watch
-from experiments.train import randomness
-from experiments.train.loop import Progress, Training
+from experiments.training.loop import Progress, Training
 from interpretable_sgd import InterpretableSGD
 
 
@@ -66,9 +66,9 @@ class Run:
     def prepare(self) -> Prepared:
         """The net with weights that are a function of the seed, and its optimizer."""
         planned, images, chosen = self.planned, self.images, self.recipe
-        with randomness.isolated():
-            randomness.seed(randomness.derived(planned.seed))
-            model = networks.build(
+        with rng.isolated():
+            rng.seed(rng.derived(planned.seed))
+            model = resnets.build(
                 planned.network,
                 images.classes,
                 images.size,

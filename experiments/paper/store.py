@@ -19,8 +19,8 @@ import numpy as np
 import safetensors.torch
 import torch
 
+from experiments import atomic_files
 from experiments.results import canonical, digest
-from experiments.train import durable
 
 RECORD, ARRAYS, WEIGHTS, CHECKPOINTS = (
     "record.json",
@@ -102,11 +102,13 @@ def save(
     packed = io.BytesIO()
     np.savez_compressed(packed, **arrays)
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    durable.replace(place / ARRAYS, packed.getvalue())
-    durable.replace(place / WEIGHTS, safetensors.torch.save(whole))
-    durable.replace(place / RECORD, (json.dumps(record, sort_keys=True, indent=1) + "\n").encode())
+    atomic_files.replace(place / ARRAYS, packed.getvalue())
+    atomic_files.replace(place / WEIGHTS, safetensors.torch.save(whole))
+    atomic_files.replace(
+        place / RECORD, (json.dumps(record, sort_keys=True, indent=1) + "\n").encode()
+    )
     if (place / CHECKPOINTS).exists():
-        durable.discard(place / CHECKPOINTS)
+        atomic_files.discard(place / CHECKPOINTS)
     return Stored(place, record)
 
 

@@ -19,8 +19,8 @@ import torch
 from experiments.paper.place import Place
 from experiments.paper.planned import Planned
 from experiments.paper.runs import Run
-from experiments.train.interrupts import SIGNALS
-from experiments.train.loop import Progress
+from experiments.training.loop import Progress
+from experiments.training.signals import SIGNALS
 
 EVERY = 0.5  # seconds between reports of a run's progress
 

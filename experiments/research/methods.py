@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from experiments import contestants
-from experiments.models import Classifier
+from experiments.models.classifiers import Classifier
 from interpretable_sgd import BlockSizeScheduler, InterpretableSGD, route
 
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from experiments.data.scenes import Scenes
-from experiments.models import Classifier, small_resnet
+from experiments.datasets.synthetic.scenes import Scenes
+from experiments.models.classifiers import Classifier, small_resnet
+from experiments.models.scene_nets import widened
 from experiments.problems import Problem
-from experiments.research.nets import widened
 
 
 def _scenes(seed: int, classes: int, concepts: int, size: int = 24) -> Scenes:

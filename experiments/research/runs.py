@@ -12,14 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments import posthoc, results
-from experiments.evaluation import mean_residual, read
-from experiments.measures import test_accuracy
-from experiments.models import Classifier, build
+from experiments import results
+from experiments.evaluation import sparse_heads
+from experiments.evaluation.concept_units import measure
+from experiments.evaluation.measures import test_accuracy
+from experiments.evaluation.metrics import mean_residual, read
+from experiments.models.classifiers import Classifier, build
 from experiments.problems import Problem
 from experiments.research.methods import Method, begin
-from experiments.research.units import measure
-from experiments.training import train
+from experiments.training.in_memory import train
 from interpretable_sgd import analysis
 
 CONCEPT_IMAGES = 1000
@@ -155,13 +156,13 @@ def _sparse_heads(run: Run, model: Classifier, data: dict[str, Split]) -> list[d
     # saga is far from its optimum after the same work where units and classes are many
     many = head.weight.shape[1] > MANY
     path = partial(
-        posthoc.l1_path_by_gradients if many else posthoc.l1_path, strengths=run.strengths
+        sparse_heads.l1_path_by_gradients if many else sparse_heads.l1_path, strengths=run.strengths
     )
-    fitted = posthoc.heads_on_path(units["train"], units["validation"], path, (None, COUNT))
+    fitted = sparse_heads.heads_on_path(units["train"], units["validation"], path, (None, COUNT))
     names = [f"L1 {s:g}{suffix}" for suffix in ("", f", {CUT}") for s in run.strengths]
     heads = [(name, *found) for name, found in zip(names, fitted, strict=True)]
     cut = analysis.pruned(head.weight, COUNT, per_class=True)
-    heads.append((CUT, *posthoc.refitted(cut, head.bias, *units["train"])))
+    heads.append((CUT, *sparse_heads.refitted(cut, head.bias, *units["train"])))
     n = min(CONCEPT_IMAGES, len(units[run.judge][1]))
 
     def accuracy(weight: Tensor, bias: Tensor, split: str) -> float:

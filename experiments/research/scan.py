@@ -7,10 +7,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from experiments.models import small_resnet
+from experiments.models.classifiers import small_resnet
+from experiments.models.scene_nets import local
 from experiments.problems import Problem
 from experiments.research.methods import DENSE, HEAD_RECIPE, OURS, RECIPE, Method
-from experiments.research.nets import local
 from experiments.research.problems import resolved
 from experiments.research.runs import Run
 

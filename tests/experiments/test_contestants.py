@@ -5,7 +5,7 @@ import copy
 import torch
 
 from experiments.contestants import L1, contestants
-from experiments.models import build, digits_resnet
+from experiments.models.classifiers import build, digits_resnet
 
 
 def stepped(name, **changes):

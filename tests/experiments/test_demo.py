@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from experiments import __main__ as dispatch
-from experiments import demo, jobs, results, training
+from experiments import demo, jobs, results
 from experiments.figures.convergence import running_mean
 from experiments.figures.explained import parts
 from experiments.problems import PROBLEMS
+from experiments.training import in_memory
 
 REQUIRED = {
     "test_accuracy",
@@ -148,7 +149,7 @@ def test_interruption_keeps_finished_runs(tmp_path, capsys, monkeypatch):
         calls.append(args)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return training.train(*args, **kwargs)
+        return in_memory.train(*args, **kwargs)
 
     monkeypatch.setattr(jobs, "train", interrupted)
     monkeypatch.setattr(demo, "FIGURES", ())
@@ -158,7 +159,7 @@ def test_interruption_keeps_finished_runs(tmp_path, capsys, monkeypatch):
     assert "1 of 2 runs kept" in capsys.readouterr().out
     half = json.loads((tmp_path / "summary.json").read_text())
     assert not half["complete"] and len(half["runs"]) == 1
-    monkeypatch.setattr(jobs, "train", training.train)
+    monkeypatch.setattr(jobs, "train", in_memory.train)
     assert demo.main(argv) == 0
     whole = json.loads((tmp_path / "summary.json").read_text())
     assert whole["complete"] and whole["runs"][0] == half["runs"][0]

@@ -58,18 +58,29 @@ def _share(works: bool, quick: bool, seed: int) -> Check:
         numbers[f"{control.name} high"] = high
         notes.append(f"{control.name} {right}/{REPETITIONS} [{low:.3f}, {high:.3f}]")
     return Check(
-        min(rights) / REPETITIONS, WANTED, ">=", n=REPETITIONS, seeds=QUICK.seeds,
-        note="; ".join(notes), numbers=numbers,
-    )  # fmt: skip
+        min(rights) / REPETITIONS,
+        WANTED,
+        ">=",
+        n=REPETITIONS,
+        seeds=QUICK.seeds,
+        note="; ".join(notes),
+        numbers=numbers,
+    )
 
 
 CLAIMS = [
     Claim(
-        "power-correct", "rate test", "at least 95 % of correct optimizers pass", HOLDS,
+        "power-correct",
+        "rate test",
+        "at least 95 % of correct optimizers pass",
+        HOLDS,
         functools.partial(_share, True),
     ),
     Claim(
-        "power-broken", "rate test", "at least 95 % of broken optimizers are rejected", HOLDS,
+        "power-broken",
+        "rate test",
+        "at least 95 % of broken optimizers are rejected",
+        HOLDS,
         functools.partial(_share, False),
     ),
-]  # fmt: skip
+]

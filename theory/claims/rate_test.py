@@ -6,7 +6,6 @@ from collections.abc import Callable
 import numpy as np
 
 from theory.claim import FAILS, HOLDS_UNDER, Check, Claim
-from theory.claims.decaying_steps import CLAIMS as DECAYING
 from theory.rate_test.configurations import FAR, MODES, PROBLEMS, Mode
 from theory.rate_test.controls import CONTROLS, Control, averages, stalled_minimum
 from theory.rate_test.designs import design
@@ -29,10 +28,15 @@ def mode_check(mode: Mode, quick: bool, seed: int) -> Check:
         numbers |= {f"{name} {key}": value for key, value in measured.items()}
     first, *rest = checks
     return Check(
-        first.measured, first.bound, n=first.n, seeds=first.seeds,
-        note="; ".join(check.note for check in checks), numbers=numbers,
-        also=(*first.also, *rest), unclear=first.unclear,
-    )  # fmt: skip
+        first.measured,
+        first.bound,
+        n=first.n,
+        seeds=first.seeds,
+        note="; ".join(check.note for check in checks),
+        numbers=numbers,
+        also=(*first.also, *rest),
+        unclear=first.unclear,
+    )
 
 
 def _on(mode: Mode, name: str, quick: bool, seed: int) -> tuple[Check, dict[str, float]]:
@@ -48,9 +52,7 @@ def _on(mode: Mode, name: str, quick: bool, seed: int) -> tuple[Check, dict[str,
     for T in times:
         eta = mode.step(name, T, times[0])
         term = functools.partial(shrink, eta) if shrink else None
-        done = run(
-            setup, starts, eta, int(T), seed + int(T), per_sample=per_sample, shrink=term
-        )  # fmt: skip
+        done = run(setup, starts, eta, int(T), seed + int(T), per_sample=per_sample, shrink=term)
         runs.append(done)
         for rows in (slice(0, seeds), slice(seeds, None)):
             ratio, error = _against_bound(mode, problem, done, rows, starts[rows][0], eta, int(T))
@@ -82,9 +84,14 @@ def _slope_check(
     ruling: Ruling, note: str, exponent: float, n: int, seeds: int, also: tuple[Check, ...] = ()
 ) -> Check:
     return Check(
-        ruling.slope, TOLERANCE - exponent, n=n, seeds=seeds, note=note, also=also,
+        ruling.slope,
+        TOLERANCE - exponent,
+        n=n,
+        seeds=seeds,
+        note=note,
+        also=also,
         unclear=ruling.reason if ruling.verdict == INCONCLUSIVE else "",
-    )  # fmt: skip
+    )
 
 
 def _floor_check(ruling: Ruling, note: str) -> Check:
@@ -101,8 +108,11 @@ def _probes(
 
     def per_sample(step: int, pi: Array, G: Array) -> Array:
         # With gamma = 1/2, the default of unbiased masks; the loss's curvature cancels in a row.
-        own = floored(waterfill(problem.x**2, options["block_size"], 0.5), options["floor"],
-                      options["block_size"])  # fmt: skip
+        own = floored(
+            waterfill(problem.x**2, options["block_size"], 0.5),
+            options["floor"],
+            options["block_size"],
+        )
         return np.asarray((G**2 / own).sum(-1).mean(-1))
 
     def shrink(eta: float, step: int, pi: Array, G: Array) -> Array:
@@ -114,7 +124,7 @@ def _probes(
         return bounds.shrink_term(problem.known("L"), eta, amount, pi)
 
     reads_samples = options.get("correction") == "unbiased" and "mask" in options
-    return per_sample if reads_samples else None, shrink if mode.theorem[2:] else None
+    return per_sample if reads_samples else None, shrink if mode.shrinks else None
 
 
 def _against_bound(
@@ -137,7 +147,7 @@ def _against_bound(
         G2 = reading.moment[rows]
         right = bounds.theorem_f(D, L, eta, T, mode.momentum, float(G2.mean()))
         noise = (right - 2 * (1 - mode.momentum) * D / (eta * T)) * G2 / G2.mean()
-    elif mode.theorem == "A with shrink":
+    elif mode.shrinks:
         shrink = reading.shrink[rows]
         S = float(reading.noise[rows].mean())
         right = bounds.theorem_a_shrink(D, L, eta, T, S, float(shrink.mean()))
@@ -213,9 +223,7 @@ def running_minimum(quick: bool, seed: int) -> Check:
     honest, fooled = (fit(np.array(times), values, rng) for values in (average, minimum))
     note = f"stalled run, d = 4: slope of the running minimum {fooled}, of the average {honest}"
     numbers = {"minimum slope": float(fooled.slope), "average slope": float(honest.slope)}
-    return Check(
-        float(fooled.low), -0.1, ">=", n=times[-1], seeds=64, note=note, numbers=numbers
-    )  # fmt: skip
+    return Check(float(fooled.low), -0.1, ">=", n=times[-1], seeds=64, note=note, numbers=numbers)
 
 
 def _mode_claim(mode: Mode) -> Claim:
@@ -235,19 +243,23 @@ def _control_claim(control: Control) -> Claim:
     words = control.name.replace("(", "").replace(")", "").replace(",", "").lower().split()
     kind = "a correct optimizer" if control.works else "a broken optimizer"
     return Claim(
-        "control-" + "-".join(words), "rate test", f"{kind} shows the rate: {control.name}",
-        HOLDS_UNDER if control.works else FAILS, functools.partial(control_check, control),
+        "control-" + "-".join(words),
+        "rate test",
+        f"{kind} shows the rate: {control.name}",
+        HOLDS_UNDER if control.works else FAILS,
+        functools.partial(control_check, control),
         "eta of order 1/sqrt T" if control.works else "",
-    )  # fmt: skip
+    )
 
 
 CLAIMS = [
     *(_mode_claim(mode) for mode in MODES),
-    *DECAYING,
     *(_control_claim(control) for control in CONTROLS),
     Claim(
-        "control-running-minimum", "rate test",
+        "control-running-minimum",
+        "rate test",
         "the running minimum of |grad F|^2 tells a stalled optimizer from a converging one",
-        FAILS, running_minimum,
+        FAILS,
+        running_minimum,
     ),
-]  # fmt: skip
+]

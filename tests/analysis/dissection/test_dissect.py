@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.concepts import GeneratedConcepts
-from experiments.data.scenes import Scenes
+from experiments.datasets.concepts import GeneratedConcepts
+from experiments.datasets.synthetic.scenes import Scenes
 from interpretable_sgd.analysis.concepts import (
     Broden,
     Concept,

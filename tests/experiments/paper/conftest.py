@@ -7,7 +7,7 @@ from experiments.paper.planned import Planned
 from experiments.paper.recipes import RECIPES, Recipe
 from experiments.paper.runs import Run
 from experiments.threads import threads
-from experiments.train.schedules import Schedule
+from experiments.training.schedules import Schedule
 
 DATA = "scenes:size=16,classes=4,concepts=6,train=48,validation=20,test=24"
 QUICK = Recipe(

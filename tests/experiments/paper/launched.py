@@ -8,8 +8,8 @@ import torch
 from experiments.paper.place import Place
 from experiments.paper.planned import Planned
 from experiments.paper.workers import Event, one_after_another
-from experiments.train.leaving import leave
-from experiments.train.ranks import joined
+from experiments.training.distributed import joined
+from experiments.training.hard_exit import leave
 from tests.experiments.paper.conftest import DATA
 
 PLANNED = Planned("resnet18_isgd", "isgd epochs=2", DATA, "tiny", 0)

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.evaluation.callbacks import spread
+from experiments.evaluation.frozen import STRENGTHS
+from experiments.evaluation.judging import read
 from experiments.paper import store
-from experiments.paper.frozen import STRENGTHS
 from experiments.paper.grids import CONCEPTS
-from experiments.paper.judging import read
 from experiments.paper.place import Place
 from experiments.paper.planned import Planned
 from experiments.paper.runs import Run
-from experiments.paper.watching import spread
 from interpretable_sgd.analysis.concepts import Broden
 
 KEYS = {

@@ -2,7 +2,7 @@
 
 import torch
 
-from experiments.models import build, small_resnet
+from experiments.models.classifiers import build, small_resnet
 from experiments.research.methods import DENSE, DYNAMIC, RECIPE, begin, l1
 from interpretable_sgd import DynamicLinear, InterpretableSGD
 

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from experiments import posthoc, results
-from experiments.data.scenes import Scenes
+from experiments import results
+from experiments.datasets.synthetic.scenes import Scenes
+from experiments.evaluation import sparse_heads
 from experiments.research import runs
 from experiments.research.methods import DENSE
 from experiments.research.problems import SIZES
@@ -54,9 +55,11 @@ def test_the_path_of_a_wide_net_is_fitted_by_gradients(many, fitter, monkeypatch
 
     def fitted(units, labels, strengths):
         asked.append(strengths)
-        return posthoc.l1_path_by_gradients(units, labels, strengths)
+        return sparse_heads.l1_path_by_gradients(units, labels, strengths)
 
     monkeypatch.setattr(runs, "MANY", many)
-    monkeypatch.setattr(runs, "posthoc", SimpleNamespace(**{**vars(posthoc), fitter: fitted}))
+    monkeypatch.setattr(
+        runs, "sparse_heads", SimpleNamespace(**{**vars(sparse_heads), fitter: fitted})
+    )
     finished(Run(TINY, DENSE, 0, "validation", strengths=(0.02,)), tmp_path)
     assert asked == [(0.02,)]  # once, for the path and for its points cut

@@ -1,0 +1,1 @@
+"""Data to train on and to label units by: readers of real formats, and drawn images; nothing is downloaded."""

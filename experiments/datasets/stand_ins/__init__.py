@@ -1,0 +1,1 @@
+"""Scenes written in the formats of real data sets."""

@@ -1,0 +1,1 @@
+"""Images that are drawn, each a function of (parameters, seed, split, number)."""

@@ -1,0 +1,1 @@
+"""Numbers and figure arrays of trained networks."""

@@ -1,0 +1,107 @@
+"""Figure 4: accuracy over training on CIFAR-10, and the weights of the heads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from experiments.figures import curves, style, weight_maps
+from experiments.figures.labels import data_of
+from experiments.figures.series import D1, D5, DENSE, L1, OURS, SCALE, Runs, first, runs_of, seeds
+from experiments.figures.sheets import Table, clean, publish
+from experiments.figures.svg import Scheme
+from experiments.paper.store import Stored
+
+ROWS = (DENSE, L1, D5, D1)
+COLUMNS = (*curves.COLUMNS, "unit", "output", "weight")
+
+
+def fig4(
+    stored: Sequence[Stored], out: Path, data: str = "cifar10", scale: str = SCALE
+) -> list[Path]:
+    """Draw (a) train and held-out accuracy of Res18, -L1, -d5a, -d1a and ours, (b) weights, one scale.
+
+    Held-out images are test images where the runs looked at them after every epoch, else validation images.
+
+    Raises:
+        MissingRuns: one of the paper's four nets was never trained on these data.
+    """
+    runs = runs_of("fig4", stored, ROWS, data, scale, beside=[OURS])
+    held, accuracy = _accuracy(runs)
+    shown = first(runs)
+    weights = {row.label: run.arrays["weight"] for row, run in shown.items()}
+    title = f"Accuracy over training and weights of the head, {data_of(data)} at scale {scale}"
+
+    def draw(scheme: Scheme) -> Figure:
+        figure = style.canvas(6.2 + 1.15 * len(weights), 5)
+        widths = [5.2, 1 + 1.15 * len(weights)]
+        left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=widths)[0]
+        _curves(left, accuracy, held, f"{data_of(data)}; {seeds(runs)}")
+        _weights(right, weights, scheme, sorted({run["seed"] for run in shown.values()}))
+        return figure
+
+    rows = [
+        (*row, "", "", "") for name, some in accuracy.items() for c in some for row in c.table(name)
+    ]
+    cells = (
+        (panel, model, *[""] * 5, *cell)
+        for panel, model, *cell in weight_maps.table("weights", weights)
+    )
+    return publish(out, "fig4", title, draw, Table(COLUMNS, (*rows, *cells)))
+
+
+def _accuracy(runs: Runs) -> tuple[str, dict[str, list[curves.Curve]]]:
+    """What held-out images are called, and curves by what they were measured on."""
+    tested = all("test_top1" in run["epochs"][-1] for some in runs.values() for run in some)
+    held = "test" if tested else "validation"
+    found = {
+        name: [curves.over_training(row, some, f"{name}_top1") for row, some in runs.items()]
+        for name in ("train", held)
+    }
+    return held, {name: [c for c in some if c is not None] for name, some in found.items()}
+
+
+def _curves(
+    figure: SubFigure, accuracy: dict[str, list[curves.Curve]], held: str, subtitle: str
+) -> None:
+    axes = clean(figure.subplots())
+    for name, some in accuracy.items():
+        for curve in some:
+            look = {} if name == held else {"linewidth": 0.9}
+            curve.draw(axes, curve.row.label if name == held else None, **look)
+    axes.set(xlabel="epoch", ylabel="accuracy")
+    axes.set_title(f"(a) {subtitle}\n{curves.SPREAD}", fontsize=9, loc="left")
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    lines, labels = axes.get_legend_handles_labels()
+    ink = axes.title.get_color()
+    kinds = [Line2D([], [], color=ink, linewidth=w) for w in (1.6, 0.9)]
+    figure.legend(
+        [*lines, *kinds],
+        [*labels, f"thick: {held}", "thin: train"],
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+        fontsize=8.5,
+    )
+
+
+def _weights(
+    figure: SubFigure, weights: dict[str, np.ndarray], scheme: Scheme, shown: list[int]
+) -> None:
+    panels = figure.subplots(1, len(weights), squeeze=False)[0]
+    norm = weight_maps.scale(list(weights.values()))
+    for axes, (label, weight) in zip(panels, weights.items(), strict=True):
+        picture = weight_maps.draw(axes, weight, norm, scheme)
+        axes.set_title(f"{label}\n{weight_maps.empty(weight):.0%} empty", fontsize=7.5)
+    classes, units = next(iter(weights.values())).shape
+    panels[0].set_ylabel(f"{units} units, by the class they weigh most in")
+    figure.supxlabel(f"{classes} classes each", fontsize=9)
+    weight_maps.colour_bar(figure, picture, panels)
+    seeds_shown = ", ".join(map(str, shown))
+    figure.suptitle(f"(b) weights of the head, seed {seeds_shown}", fontsize=9)

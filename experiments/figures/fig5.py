@@ -1,0 +1,106 @@
+"""Figure 5: accuracy, sparsity and unit labels over training for growing K, on Places365."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from experiments.figures import curves, style
+from experiments.figures.labels import data_of
+from experiments.figures.series import (
+    D5,
+    D10,
+    D25,
+    D50,
+    D100,
+    DENSE,
+    OURS,
+    SCALE,
+    Row,
+    Runs,
+    runs_of,
+    seeds,
+)
+from experiments.figures.sheets import Table, clean, publish
+from experiments.figures.svg import Scheme
+from experiments.paper.store import Stored
+
+ROWS = (D5, D10, D25, D50, D100, DENSE)
+BEST = 100  # units in panel (d)
+UNLABELLED = "no unit of these runs is labelled:\ntrain with --data broden:PATH"
+
+
+def fig5(
+    stored: Sequence[Stored], out: Path, data: str = "places365", scale: str = SCALE
+) -> list[Path]:
+    """Draw (a) top-1, (b) share of |w| < 1e-3, (c) mean IoU over training, (d) the 100 best units.
+
+    Accuracy is that of validation images: test images are looked at once, at the end.
+
+    Raises:
+        MissingRuns: one of the paper's six nets was never trained on these data.
+    """
+    runs = runs_of("fig5", stored, ROWS, data, scale, beside=[OURS])
+    panels = {
+        "top-1 accuracy, validation": _over_training(runs, "validation_top1"),
+        "share of |w| < 0.001 in the head": _over_training(runs, "sparsity"),
+        "mean IoU of units": _over_training(runs, "mean_iou"),
+        f"IoU of the {BEST} best units": best_units(runs),
+    }
+    title = f"Accuracy, sparsity and unit labels over training, {data_of(data)} at scale {scale}"
+
+    def draw(scheme: Scheme) -> Figure:
+        figure = style.canvas(15.5, 4.3)
+        for letter, axes, (name, some) in zip(
+            "abcd", figure.subplots(1, 4), panels.items(), strict=True
+        ):
+            _panel(clean(axes), f"({letter}) {name}", some, over_units=letter == "d")
+            if letter in "ab":
+                axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+        figure.suptitle(
+            f"{data_of(data)} at scale {scale}; {seeds(runs)}; {curves.SPREAD}", fontsize=10
+        )
+        return figure
+
+    rows = [row for name, some in panels.items() for curve in some for row in curve.table(name)]
+    return publish(out, "fig5", title, draw, Table(curves.COLUMNS, rows))
+
+
+def _over_training(runs: Runs, name: str) -> list[curves.Curve]:
+    found = [curves.over_training(row, some, name) for row, some in runs.items()]
+    return [curve for curve in found if curve is not None]
+
+
+def best_units(runs: Runs) -> list[curves.Curve]:
+    """IoU against rank, from 1; of rows whose units are labelled."""
+    found = []
+    for row, some in runs.items():
+        labelled = [run.arrays["unit_iou"] for run in some if "unit_iou" in run.arrays]
+        if labelled:
+            ranked = np.array([np.sort(iou)[::-1][:BEST] for iou in labelled])
+            found.append(curves.Curve(row, np.arange(1, ranked.shape[1] + 1), ranked))
+    return found
+
+
+def _panel(axes: Axes, title: str, some: list[curves.Curve], over_units: bool) -> None:
+    for curve in some:
+        few = {"marker": "o", "markersize": 3} if len(curve.x) <= 8 else {}
+        curve.draw(axes, curve.row.label, **few, **_weight(curve.row))
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.set_xlabel("rank of the unit" if over_units else "epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    if not some:
+        axes.text(0.5, 0.5, UNLABELLED, ha="center", va="center", transform=axes.transAxes)
+    elif axes.get_ylim()[0] < 0:
+        axes.set_ylim(bottom=0)
+
+
+def _weight(row: Row) -> dict[str, float]:
+    return {"linewidth": 2.4 if row in (DENSE, OURS) else 1.4}

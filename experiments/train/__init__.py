@@ -1,1 +1,0 @@
-"""One training loop that can be killed at any moment: order, schedule, randomness, checkpoints."""
