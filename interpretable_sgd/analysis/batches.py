@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset
 
 Inputs = Any  # a tensor, or a list, tuple or mapping of tensors with one row for each image
+OTHER = "loader must give the same images in the same order in each pass"
 LABELS = ("labels", "label", "targets", "target", "y")
 
 
@@ -276,13 +277,14 @@ class VerifiedLoader:
         seen = 0
         for batch in self.loader:
             inputs, labels = split_batch(batch)
-            own = hashes(inputs, labels.reshape(-1) if labels.shape[1:] == (1,) else labels)
-            if not torch.equal(own, self.expected[seen : seen + len(labels)]):
-                break
+            single = labels.reshape(-1) if labels.shape[1:] == (1,) else labels
+            expected = self.expected[seen : seen + len(labels)]
+            if not torch.equal(hashes(inputs, single), expected):
+                raise ValueError(OTHER)
             for n in self.wanted.intersection(range(seen, seen + len(labels))):
                 one = each(rows(inputs, n - seen), torch.clone)
                 self.kept[n] = one, labels[n - seen]
             seen += len(labels)
             yield inputs, labels
         if seen != len(self.expected):
-            raise ValueError("loader must give the same images in the same order in each pass")
+            raise ValueError(OTHER)

@@ -72,7 +72,11 @@ def main(argv: Sequence[str]) -> int:
     except Exception as error:
         if args.traceback:
             raise
-        kind = "" if isinstance(error, (ValueError, TypeError, OSError)) else f"{type(error).__name__}: "
+        kind = (
+            ""
+            if isinstance(error, (ValueError, TypeError, OSError))
+            else f"{type(error).__name__}: "
+        )
         say(f"interpretable-sgd report: {kind}{printable(' '.join(str(error).split()))}")
         return 1
     return 0

@@ -144,16 +144,13 @@ def class_view(study: Study, card: ClassCard) -> dict[str, Any]:
         }
         for use in card.uses
     ]
-    given = study.decisions.outcomes[card.index, :, 1]
-    recall = wilson_interval(int(given[1]), card.images)
-    precision = wilson_interval(int(given[1]), int(given.sum()))
     mistakes = [(c, study.class_names[c], times) for c, times in card.mistaken_for]
     labels = " ".join(study.units[use.unit].title for use in card.uses)
     return {
         **{name: getattr(card, name) for name in CARD_FIELDS},
         "precision": card.precision,
-        "recall_interval": interval(recall),
-        "precision_interval": interval(precision),
+        "recall_interval": interval(wilson_interval(card.hits, card.images)),
+        "precision_interval": interval(wilson_interval(card.hits, card.given)),
         "uses": uses,
         "reads": _reads(study, card),
         "search": f"{card.name} {labels}",

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from interpretable_sgd import DynamicLinear
 from interpretable_sgd.analysis.accumulator import DecisionAccumulator, scramble
 from interpretable_sgd.analysis.contributions import residuals, shares, units_to_reach
 from interpretable_sgd.analysis.decisions import Decisions, decide
@@ -307,3 +308,140 @@ def test_a_layer_with_a_forward_of_its_own_is_refused():
     data = [(torch.rand(3, 4), torch.tensor([0, 1, 1]))]
     with pytest.raises(ValueError, match="head '' must add up to the logit, they miss it by"):
         decide(Scaled(4, 2), data)
+
+
+def binary(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1)).double()
+
+
+def rows(count=40, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, 6, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("head", ["linear", "at most 3"])
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
+@pytest.mark.parametrize("squash", [nn.Identity(), nn.Sigmoid()])
+def test_one_output_decides_between_two_classes_and_its_terms_add_up(head, shape, squash):
+    """Class 1 by the logit z itself, class 0 by -z; probabilities are those of the sigmoid."""
+    model, x = binary(), rows()
+    if head == "at most 3":
+        model[2] = DynamicLinear(8, 1, k=3).double()
+    with torch.no_grad():
+        z = model(x)[:, 0]
+    y = (torch.arange(40) % 2).double()
+    decisions = decide(nn.Sequential(model, squash), [(x, y.view(shape))], keep=8)
+    assert torch.equal(decisions.predicted, (z > 0).long())
+    assert torch.equal(decisions.logits, torch.stack([z.abs(), -z.abs()], 1))
+    sums = decisions.contributions.sum(2) + decisions.biases
+    torch.testing.assert_close(sums, decisions.logits, rtol=0, atol=1e-12)
+    torch.testing.assert_close(decisions.probabilities[:, 0], z.abs().sigmoid())
+    assert decisions.accuracy == ((z > 0) == (y > 0)).double().mean().item()
+    assert torch.equal(decisions.weight[0], -decisions.weight[1])
+
+
+def test_sets_of_classes_are_decided_each_by_its_sign():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4)).double()
+    x = rows()
+    y = torch.randint(2, (40, 4), generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        hidden, z = model[:2](x), model(x)
+    decisions = decide(
+        nn.Sequential(model, nn.Sigmoid()), [(x[:25], y[:25]), (x[25:], y[25:])], keep=8
+    )
+    assert decisions.is_multilabel and torch.equal(decisions.labels, y.bool())
+    assert decisions.accuracy == ((z > 0) == y.bool()).double().mean().item()
+    assert torch.equal(decisions.counts, y.sum(0))
+    sums = decisions.contributions.sum(2) + decisions.biases
+    torch.testing.assert_close(sums, decisions.logits, rtol=0, atol=1e-12)
+    torch.testing.assert_close(decisions.probabilities, decisions.logits.sigmoid())
+    top = z.argmax(1)
+    rows_ = torch.arange(40)
+    assert torch.equal(decisions.correct, y[rows_, top].bool() == (z[rows_, top] > 0))
+    for c in range(4):
+        own = y[:, c].bool()
+        mean = model[2].weight[c].detach() * hidden[own].mean(0)
+        torch.testing.assert_close(decisions.mean_parts[c], mean.float())
+        for has in (0, 1):
+            for given in (0, 1):
+                count = ((y[:, c] == has) & ((z[:, c] > 0) == bool(given))).sum()
+                assert decisions.outcomes[c, has, given] == count
+        assert torch.equal(decisions.of_class(c), own)
+
+
+def test_outcomes_of_single_labels_are_a_literal_count():
+    model, data = classifier("linear"), images()
+    decisions = decide(model, data)
+    for c in range(CLASSES):
+        for has in (0, 1):
+            for given in (0, 1):
+                count = sum(
+                    int((y == c) == has and (p == c) == given)
+                    for y, p in zip(
+                        decisions.labels.tolist(), decisions.predicted.tolist(), strict=True
+                    )
+                )
+                assert decisions.outcomes[c, has, given] == count
+
+
+@pytest.mark.parametrize("wrap", ["dict", "tuple", "object", "auxiliary first"])
+def test_outputs_may_hold_the_logits_among_others(wrap):
+    class Wrapped(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner, self.aux = inner, nn.Linear(6, 5).double()
+
+        def forward(self, x=None):
+            z, aux = self.inner(x), self.aux(x)
+            if wrap == "dict":
+                return {"aux": aux, "logits": z}
+            if wrap == "object":
+                return Output(loss=aux.sum(), logits=z)
+            return {"logits": z, "aux": aux} if wrap == "auxiliary first" else (z, aux)
+
+    @dataclasses.dataclass
+    class Output:
+        loss: torch.Tensor
+        logits: torch.Tensor
+
+    torch.manual_seed(0)
+    inner = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 5)).double()
+    x, y = rows(), torch.arange(40) % 5
+    expected = decide(inner, [(x, y)])
+    # the auxiliary head, registered last, is not taken for the head
+    found = decide(Wrapped(inner), [{"x": x, "labels": y}])
+    assert found.head == "inner.2" and torch.equal(found.logits, expected.logits)
+    assert torch.equal(found.contributions, expected.contributions)
+
+
+def test_a_head_that_is_named_may_be_any_output():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(6, 5).double(), nn.Linear(6, 3).double()
+
+        def forward(self, x):
+            return self.first(x), self.second(x)
+
+    model, x = Two(), rows()
+    assert decide(model, [(x, torch.arange(40) % 5)]).head == "first"
+    found = decide(model, [(x, torch.arange(40) % 3)], "second")
+    assert torch.equal(found.predicted, model.second(x).argmax(1))
+
+
+def test_a_model_whose_output_no_layer_makes_is_refused():
+    class Scaled(nn.Sequential):
+        def forward(self, x):
+            return 3 * super().forward(x)
+
+    model = Scaled(nn.Linear(6, 5).double())
+    with pytest.raises(ValueError, match=r"none of '0' makes what it returns: name the layer"):
+        decide(model, [(rows(), torch.arange(40) % 5)])
+
+
+def test_a_short_repr():
+    said = repr(decide(classifier("linear"), images()))
+    assert said.startswith("Decisions(30 images, 5 classes, 12 units, head '5', accuracy 0.")
+    assert len(said) < 100

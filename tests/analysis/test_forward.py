@@ -105,7 +105,7 @@ def test_a_compiled_model_is_read_in_its_plain_form():
     [
         (
             torch.tensor([0.0, 1.0]),
-            "labels must be whole numbers, one per image, got torch.float32",
+            r"labels must be whole numbers, one per image, or 0 and 1 for each of the 5 outputs",
         ),
         (torch.tensor([[0], [1]]), "labels must be whole numbers"),
         (torch.tensor([0, CLASSES]), r"labels must be in 0 .. 4, .* got 0 .. 5"),
@@ -123,7 +123,7 @@ def test_labels_must_be_classes(labels, message):
     [
         (torch.rand(2), r"loader must give \(images, labels\), got Tensor"),
         ((torch.rand(2),), r"loader must give \(images, labels\), got tuple"),
-        ((["a.png"], torch.tensor([0])), "a tensor of images and as many labels"),
+        ((["a.png"], torch.tensor([0])), "loader must give images as a tensor, got str"),
         ((torch.rand(2, 3), torch.tensor([0])), "a tensor of images and as many labels"),
     ],
 )
@@ -274,9 +274,9 @@ def test_a_layer_that_runs_twice_counts_by_its_last_time():
 
 
 @pytest.mark.parametrize("pool", [nn.AdaptiveAvgPool2d(1), nn.AdaptiveMaxPool2d(1)])
-@pytest.mark.parametrize("norm", [nn.Identity(), nn.LayerNorm(8), nn.Dropout(0.5)])
+@pytest.mark.parametrize("norm", [nn.Identity(), nn.LayerNorm(64), nn.Dropout(0.5)])
 def test_what_stands_between_maps_and_units_may_change_them_one_by_one(pool, norm):
     model = nn.Sequential(
-        nn.Conv2d(3, 8, 3), nn.ReLU(), pool, nn.Flatten(), norm, nn.Linear(8, 2)
+        nn.Conv2d(3, 64, 3), nn.ReLU(), pool, nn.Flatten(), norm, nn.Linear(64, 2)
     )
     assert find_map_layer(model, torch.rand(2, 3, 9, 9), find_head(model)) == "1"

@@ -1,8 +1,7 @@
 """A hash of a model that changes with it, and values that JSON knows."""
 
-from pathlib import Path
-
 import copy
+from pathlib import Path
 
 import numpy as np
 import torch

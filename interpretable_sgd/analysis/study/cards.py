@@ -136,8 +136,8 @@ class ClassCard:
         index: counted from 0.
         name: of the class.
         images: with this label.
-        accuracy: share of them that are given the class, its recall; None without images.
-        precision: share of the images given the class that have it; None where none is.
+        given: images that are given the class.
+        hits: of these, images with the label.
         weights: number with |weight| of at least 1e-3.
         labels: distinct concepts among their units, those without one counted apart.
         reach: by level, smallest k whose k largest mean shares reach it; None where none does.
@@ -151,8 +151,8 @@ class ClassCard:
     index: int
     name: str
     images: int
-    accuracy: float | None
-    precision: float | None
+    given: int
+    hits: int
     weights: int
     labels: int | None
     reach: dict[float, int | None]
@@ -161,6 +161,16 @@ class ClassCard:
     rest: float
     formula: str
     mistaken_for: tuple[tuple[int, int], ...]
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the images with the label that are given it, its recall; None without images."""
+        return self.hits / self.images if self.images else None
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the images given the class that have it; None where none is."""
+        return self.hits / self.given if self.given else None
 
     @property
     def logit(self) -> float:
@@ -239,8 +249,8 @@ def _card(
         index=c,
         name=name,
         images=images,
-        accuracy=float(given[1]) / images if images else None,
-        precision=float(given[1] / given.sum()) if given.sum() else None,
+        given=int(given.sum()),
+        hits=int(given[1]),
         weights=len(read),
         labels=labels,
         reach={level: int(k) if bool(torch.isfinite(k)) else None for level, k in reach.items()},

@@ -149,6 +149,8 @@ def study(
         raise ValueError(
             f"below must make the {subject.units} units of the head, it makes {len(lower)}"
         )
+    if layer_below is not None:
+        layer_of(subject.model, layer_below)
     _check_concepts(subject, concepts, truth)
 
     def dissected(layer: nn.Module | str | None, stage: str) -> Dissection | None:

@@ -86,12 +86,11 @@ def reach_table(decisions: Decisions, most: int = 8) -> Table:
     )
 
 
-def class_table(cards: Sequence[ClassCard], decisions: Decisions) -> Table:
+def class_table(cards: Sequence[ClassCard]) -> Table:
     """One row a class."""
     levels = sorted({level for card in cards for level in card.reach})
-    given = decisions.outcomes[:, :, 1]
-    recalls = [wilson_interval(int(given[c.index, 1]), c.images) for c in cards]
-    precisions = [wilson_interval(int(given[c.index, 1]), int(given[c.index].sum())) for c in cards]
+    recalls = [wilson_interval(c.hits, c.images) for c in cards]
+    precisions = [wilson_interval(c.hits, c.given) for c in cards]
     return table(
         "Classes",
         ["class", "name", "images", "accuracy", "accuracy low", "accuracy high"]
@@ -348,7 +347,7 @@ def tables(
     """All of them, by name."""
     names = [card.name for card in classes]
     return {
-        "classes": class_table(classes, decisions),
+        "classes": class_table(classes),
         "confusion": confusion_table(decisions, names),
         "calibration": calibration_table(decisions),
         "class_units": use_table(classes),
