@@ -10,13 +10,13 @@ from theory.claims import (
     convolution,
     counterexamples,
     divergence,
+    dynamic_k,
     hidden,
     lemma2,
     library,
     probabilities,
     proof,
     rates_in_f,
-    routing,
     shared,
     slopes,
     unbiased,
@@ -25,7 +25,7 @@ from theory.registry import claims_of
 
 ROOMS = (
     proof, counterexamples, divergence, shared, unbiased, biased, rates_in_f, slopes, lemma2,
-    hidden, convolution, probabilities, routing, library,
+    hidden, convolution, probabilities, dynamic_k, library,
 )  # fmt: skip
 CLAIMS = [claim for room in ROOMS for claim in claims_of(room)]
 
