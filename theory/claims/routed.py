@@ -121,7 +121,7 @@ def _masses(x: Array, delta: Array, R: Array) -> tuple[Array, Array, Array, Arra
 
 @claim(
     "descent-formula",
-    "section 2a",
+    "routing, descent",
     "<u_c, g_c> = sum_m rho (A - B)^2 + kap (A^2 - B^2), rho, kap = (alpha +- beta) / 2",
     condition="inputs >= 0, and delta < 0 on own samples only",
 )
@@ -142,7 +142,9 @@ def descent_formula(quick: bool, seed: int) -> Check:
     return Check(worst, 0.0, "=", 1e-12, n=count, note=f"largest difference {worst:.1e}")
 
 
-@claim("descent-max-against-sum", "section 2a", "the routed mean step of a row descends", FAILS)
+@claim(
+    "descent-max-against-sum", "routing, descent", "the routed mean step of a row descends", FAILS
+)
 def uphill(quick: bool, seed: int) -> Check:
     """Max against sum: cosine of u and g at small equal weights, K = 1 and 5."""
     cosines = {}
@@ -158,7 +160,7 @@ def uphill(quick: bool, seed: int) -> Check:
 
 @claim(
     "descent-guard",
-    "section 2c",
+    "routing, starvation",
     "with the guard no row steps uphill",
     condition="of the true means <u, g>, not of running ones",
 )
@@ -182,7 +184,12 @@ def guarded(quick: bool, seed: int) -> Check:
     return Check(least, 0.0, ">=", tolerance=1e-15, n=64 * len(heads), note=note)
 
 
-@claim("no-potential", "section 2b", "the routed mean step is the gradient of some function", FAILS)
+@claim(
+    "no-potential",
+    "routing, potential",
+    "the routed mean step is the gradient of some function",
+    FAILS,
+)
 def no_potential(quick: bool, seed: int) -> Check:
     """One row, x = (1, 1), K = 1: Jacobian h [[1, 1], [0, 0]] by differences, neither symmetric
     nor monotone: its symmetric part has the eigenvalue h |R x| (|R x| - |x|) / 2."""
@@ -202,7 +209,9 @@ def no_potential(quick: bool, seed: int) -> Check:
     return asymmetry if as_said.outcome() == "HOLDS" else as_said
 
 
-@claim("starvation-zero-row", "section 2c", "without look-ahead a row of zeros learns", FAILS)
+@claim(
+    "starvation-zero-row", "routing, starvation", "without look-ahead a row of zeros learns", FAILS
+)
 def zero_row(quick: bool, seed: int) -> Check:
     """CE4 as a head: nothing is routed at W = 0, and nothing ever is."""
     head = softmax_head(seed)
@@ -218,7 +227,7 @@ def zero_row(quick: bool, seed: int) -> Check:
 
 @claim(
     "starvation-absence",
-    "section 2c",
+    "routing, starvation",
     "an empty row without a way down is at its minimum over weights >= 0",
     condition="convex in the row, the rest fixed",
 )
@@ -239,7 +248,7 @@ def told_by_absence(quick: bool, seed: int) -> Check:
 
 @claim(
     "starvation-look-ahead",
-    "section 2c",
+    "routing, starvation",
     "look-ahead routes an empty row along its own gradient",
     condition="no sample has more than K active units with a way down",
 )
@@ -268,7 +277,7 @@ def _from_zero(routing: Routing, dense: bool, quick: bool) -> float:
     return float(head.value(end.W)[0])
 
 
-@claim("starvation-alone", "section 2c", "look-ahead alone frees every empty row", FAILS)
+@claim("starvation-alone", "routing, starvation", "look-ahead alone frees every empty row", FAILS)
 def look_ahead_alone(quick: bool, seed: int) -> Check:
     """Max against sum: all derivatives point down and all routed ones up; the row falls below 0."""
     loss, sgd = (
@@ -279,7 +288,11 @@ def look_ahead_alone(quick: bool, seed: int) -> Check:
     return Check(loss, float(np.log(2)), n=6, note=note)
 
 
-@claim("starvation-guard", "section 2c", "guard and look-ahead free it: it reaches what SGD does")
+@claim(
+    "starvation-guard",
+    "routing, starvation",
+    "guard and look-ahead free it: it reaches what SGD does",
+)
 def guard_frees(quick: bool, seed: int) -> Check:
     """The same problem with the guard, momentum 0."""
     loss, sgd = _from_zero(Routing(5), False, quick), _from_zero(Routing(5), True, quick)
