@@ -146,7 +146,7 @@ class Algorithm3(Selector):
     """
 
     @classmethod
-    def blank(cls, weight: Tensor) -> State:
+    def blank(cls, weight: Tensor, block_size: float) -> State:
         """See `Selector.blank`."""
         return {MOMENTS: blank_moments(PLANES, weight), "steps": 0}
 

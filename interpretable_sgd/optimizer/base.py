@@ -18,7 +18,7 @@ from interpretable_sgd.optimizer.layer_choice import UNNAMED, LayerChoice
 from interpretable_sgd.optimizer.masked_layers import MaskedLayers
 from interpretable_sgd.optimizer.messages import CAPTURED, CE3, LOST, NO_STATISTICS, UNSETTLED
 from interpretable_sgd.optimizer.options import NAMES, Options
-from interpretable_sgd.optimizer.phases import PHASES, Phase, clock
+from interpretable_sgd.optimizer.phases import PHASES, SETTLE_STEPS, Phase, clock
 from interpretable_sgd.optimizer.probes import WeightProbe
 from interpretable_sgd.optimizer.routed import Routed, ask_to_settle, phase
 from interpretable_sgd.optimizer.routed_units import RoutedUnits
@@ -52,6 +52,7 @@ class Interpretable(Optimizer):
         super().__init__(params, **of_the_base)  # type: ignore[call-arg]
         # Statistics are matched to unscaled gradients, so a GradScaler must unscale before the step.
         self._step_supports_amp_scaling = False
+        self._asks_to_settle = False
         self._layers = MaskedLayers(self)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -149,7 +150,10 @@ class Interpretable(Optimizer):
         method, state = METHODS[group["method"]], self.state[weight]
         if MOMENTS not in state:
             # Apart until the base optimizer has begun its own: some begin only an empty one.
-            state = method.blank(weight) | {"is_head": self._layers.is_head(weight)}
+            state = method.blank(weight, group["block_size"])
+            state["is_head"] = self._layers.is_head(weight)
+            if self._asks_to_settle:
+                ask_to_settle(state)
             if method is Algorithm3:
                 self._layers.warn(CE3)
         dtype = torch.promote_types(weight.dtype, torch.float32)
@@ -201,7 +205,11 @@ class Interpretable(Optimizer):
         return min(own, key=PHASES.index, default=default)
 
     def settle(self) -> None:
-        """Have the next step cut every row to its `block_size` connections, for ever."""
+        """Have the next step cut every row to its `block_size` connections, for ever.
+
+        Before the layers are known: the second step, on the statistics that it brings.
+        """
+        self._asks_to_settle = not self._layers.are_known
         for entry in self._layers:
             selector = self._selector(*entry)
             if isinstance(selector, Routed):
@@ -241,8 +249,6 @@ class Interpretable(Optimizer):
         for entry in self._layers:
             selector = self._selector(*entry)
             if isinstance(selector, Routed):
-                if selector.is_plain:
-                    continue
                 layers.append(RoutedLayer(entry[2], selector.settled_since, selector.bias))
             else:
                 layers.append(RoutedLayer(entry[2], None, None))
@@ -260,7 +266,8 @@ class Interpretable(Optimizer):
         """As every optimizer's; layers that were chosen by module or function are named in their state.
 
         Warns:
-            UserWarning: once, if the learning rate has run out and a routed layer has not settled.
+            UserWarning: once, if the learning rate has run out, or has stayed the same for 1000 steps, and a
+                routed layer has not settled.
         """
         self._warn_of_unsettled(_has_ended)
         state: dict[str, Any] = super().state_dict()
@@ -309,7 +316,7 @@ class Interpretable(Optimizer):
         super().__setstate__(state)
         if copied:
             self._options = {name: self.defaults[name] for name in NAMES}
-            self._step_supports_amp_scaling = False
+            self._step_supports_amp_scaling = self._asks_to_settle = False
         # A checkpoint of the optimizer below has no options: each group keeps its own.
         for group, own in itertools.zip_longest(self.param_groups, before, fillvalue=self._options):
             for name in NAMES:
@@ -403,8 +410,10 @@ class Interpretable(Optimizer):
 
 
 def _has_ended(state: dict[str, Any], rate: float) -> bool:
-    """Whether a schedule has run out."""
-    return bool(state["steps"] and rate <= 0.05 * state["peak_lr"])
+    """Whether a schedule has run out, or seems to be none: the rate has long been the same."""
+    return bool(
+        state["steps"] and (rate <= 0.05 * state["peak_lr"] or state["held"] >= SETTLE_STEPS)
+    )
 
 
 def _has_begun(state: dict[str, Any], rate: float) -> bool:

@@ -39,11 +39,12 @@ class Routed(Selector):
     | key          | meaning                                                       |
     |--------------|---------------------------------------------------------------|
     | `steps`      | taken so far                                                  |
+    | `held`       | steps since the learning rate last changed                    |
     | `peak_lr`    | largest learning rate so far                                  |
     | `last_lr`    | learning rate of the last step                                |
     | `formed`     | steps that forming took; -1 while it lasts                    |
     | `progress`   | position in the phase of routing, [0, 1]                      |
-    | `asked`      | whether `settle()` was called                                 |
+    | `asked`      | steps since `settle()` was called, from 1; 0 before           |
     | `settled_at` | steps taken when the rows were cut; -1 before                 |
     | `input_mean` | running mean of the inputs, (M,), while forming               |
     | `support`    | boolean (O, M), once settled                                  |
@@ -51,18 +52,23 @@ class Routed(Selector):
     """
 
     @classmethod
-    def blank(cls, weight: Tensor) -> State:
-        """See `Selector.blank`."""
-        return {
+    def blank(cls, weight: Tensor, block_size: float) -> State:
+        """See `Selector.blank`; a row of no more than K connections is settled from the start."""
+        state: State = {
             MOMENTS: blank_moments(PLANES, weight),
             "steps": 0,
+            "held": 0,
             "peak_lr": 0.0,
             "last_lr": 0.0,
             "formed": -1,
             "progress": 0.0,
-            "asked": False,
+            "asked": 0,
             "settled_at": -1,
         }
+        if block_size >= weight[0].numel():
+            everything = torch.ones_like(state[MOMENTS][0], dtype=torch.bool)
+            state |= {"formed": 0, "settled_at": 0, "support": everything}
+        return state
 
     @property
     def means(self) -> Statistics:
@@ -73,11 +79,6 @@ class Routed(Selector):
     def gates(self) -> Tensor:
         """See `Selector.gates`."""
         return self.means.gates
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether a row has no more connections than it may keep, so that nothing is selected."""
-        return self.options.block_size >= self.state[MOMENTS].shape[-1]
 
     @property
     def settled_since(self) -> int | None:
@@ -103,7 +104,7 @@ class Routed(Selector):
         if now == "form" and self._centres:
             self.probe.observe((self.state[MOMENTS].shape[-1] + 1,), input_sums)
             return
-        if now != "route" or self.is_plain:
+        if now != "route":
             self.probe.rest(self.state.get("support"))
             return
         means = self.means
@@ -130,7 +131,8 @@ class Routed(Selector):
         if phase(self.state) == "form":
             update_running_mean(means.dense, self.descent(gradient))
             return self._centred(gradient, sums) if self._centres else {}
-        if phase(self.state) == "route" and sums is not None:
+        # What was observed before `settle()` was asked for is of forming.
+        if sums is not None and sums.shape == self.state[MOMENTS].shape:
             now = Statistics(*sums)
             descended = torch.where(ascending_rows(means)[:, None], now.dense, now.routed)
             scale = matching_scale(self.descent(gradient), descended)
@@ -142,7 +144,7 @@ class Routed(Selector):
     @property
     def _centres(self) -> bool:
         """Whether forming steps are taken on centred inputs: those of a head with a bias."""
-        return self.is_head and not self.is_plain and all(map(can_centre, self.probe.layers))
+        return self.is_head and all(map(can_centre, self.probe.layers))
 
     def _centred(self, gradient: Tensor, sums: Tensor | None) -> dict[Tensor, Tensor]:
         """Gradients of weight and bias on centred inputs; the mean is of the past from step 2 on."""
@@ -161,16 +163,19 @@ class Routed(Selector):
         """See `Selector.finish`."""
         state = self.state
         state["steps"] += 1
+        state["held"] = state["held"] + 1 if self.rate == state["last_lr"] else 0
         state["last_lr"] = self.rate
-        if self.is_plain:
-            return
         now = phase(state)
         times = clock(self.options.form, self.options.settle, self.scheduled)
         clocked = state["steps"], self.rate, state["peak_lr"]
         if now == "form" and times.has_formed(*clocked):
             state["formed"] = state["steps"]
         elif now == "route":
-            progress = 1.0 if state["asked"] else times.progress(*clocked, state["formed"])
+            progress = times.progress(*clocked, state["formed"])
+            if state["asked"]:
+                # One more step may bring the statistics that are not there yet.
+                progress = 1.0 if state["asked"] > 1 or self.gates.any() else progress
+                state["asked"] += 1
             self._narrow(max(progress, state["progress"]))
         elif now == "settle":
             self._keep(state["support"])
@@ -208,7 +213,7 @@ def phase(state: State) -> Phase:
 def ask_to_settle(state: State) -> None:
     """Have the next step cut every row to its support, on the statistics it brings itself if need be."""
     if phase(state) != "settle":
-        state["asked"] = True
+        state["asked"] = max(state["asked"], 1)
         state["formed"] = max(state["formed"], 0)
 
 

@@ -48,7 +48,7 @@ class Selector(ABC):
 
     @classmethod
     @abstractmethod
-    def blank(cls, weight: Tensor) -> State:
+    def blank(cls, weight: Tensor, block_size: float) -> State:
         """The state of a weight that has seen no step, but `is_head`."""
 
     @abstractmethod

@@ -73,7 +73,7 @@ class Shared(Selector):
     """
 
     @classmethod
-    def blank(cls, weight: Tensor) -> State:
+    def blank(cls, weight: Tensor, block_size: float) -> State:
         """See `Selector.blank`."""
         return {MOMENTS: blank_moments(PLANES, weight), "steps": 0, "peak_lr": 0.0}
 
