@@ -136,8 +136,16 @@ class MaskedLayers:
             probe.rest()
         self._finder.watch()
 
+    def _notice_edits(self) -> bool:
+        """Find the layers anew if parameters were replaced, appended or taken out of `param_groups`."""
+        edited = self._ids != self._identities()
+        if edited:
+            self.restart()
+        return edited
+
     def pop_all(self) -> None:
         """Forget the statistics since the last step."""
+        self._notice_edits()
         for probe in self._finder.probes.values():
             probe.pop()
 
@@ -151,9 +159,8 @@ class MaskedLayers:
             RuntimeError: a param group names layers, and parameters of theirs have gradients, but no
                 such layer ran.
         """
-        if self._ids != self._identities():
-            self.restart()
-        if not self._finder.is_watching or self._is_rehearsal():
+        # Layers of parameters that are new in this step are found in their next forward pass.
+        if self._notice_edits() or not self._finder.is_watching or self._is_rehearsal():
             return []
         before = set(self._routed)
         groups = self._optimizer.param_groups
@@ -184,7 +191,7 @@ class MaskedLayers:
         group = self._groups[layer.weight]
         loaded = self._loaded(group)
         if loaded:
-            return layer.weight in loaded
+            return layer.weight in set(loaded)
         choice = self._choice(group)
         if layer.weight.is_complex():
             if choice.keyword is None and choice.holds(name, layer):

@@ -30,6 +30,9 @@ from interpretable_sgd.optimizer.selector import (
 )
 from interpretable_sgd.optimizer.sharding import gather, shard_like
 
+COVER = float(__import__("os").environ.get("COVER", 0.95))
+"""Share of a row's gate constants that its support must carry: what would be left adds nothing to read."""
+
 
 class Routed(Selector):
     """A row forms, is routed through K connections for each sample, and settles on K for all.
@@ -193,7 +196,7 @@ class Routed(Selector):
             self.weight.mul_(shard_like(left, self.weight))
             return
         state["settled_at"] = state["steps"]
-        state["support"] = support(self.matrix, self.means, self.block_size)
+        state["support"] = support(self.matrix, self.means, self.block_size, COVER)
         for tensor in self.companions():
             tensor.mul_(shard_like(state["support"], tensor))
         self._keep(state["support"])

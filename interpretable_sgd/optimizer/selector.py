@@ -131,6 +131,8 @@ def update_relative_mean(mean: Tensor, value: Tensor, scale: Tensor | None = Non
     Args:
         scale: that a step counts relative to; None for the mean.
     """
+    # A model that has just changed its dtype brings statistics of the old one.
+    value = value.to(mean)
     scale = value.mean() if scale is None else scale
     usable = value.sum().isfinite() & (scale > 0)
     mixed = torch.lerp(value / torch.where(usable, scale, 1), mean, BETA)

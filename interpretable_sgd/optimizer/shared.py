@@ -116,12 +116,15 @@ class Shared(Selector):
         self.probe.observe((2, *self.state[MOMENTS].shape[1:]), _reduce)
 
     def directions(self, gradient: Tensor, sums: Tensor | None) -> dict[Tensor, Tensor]:
-        """q * (g + lambda w), such that the base optimizer's own weight decay is inside the mask."""
+        """q * (g + lambda w), such that the base optimizer's own weight decay is inside the mask.
+
+        A gradient without statistics is not masked, and nothing shrinks in its step.
+        """
         state = self.state
         state["peak_lr"] = max(state["peak_lr"], self.rate)
         masked = {}
         self._idle = None
-        if not self.is_plain:
+        if not self.is_plain and sums is not None:
             pi = self.responsibilities
             self._idle = 1 - pi
             pi = explore(pi, self.options.exploration, self.current_block_size)
