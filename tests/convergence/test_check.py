@@ -92,6 +92,27 @@ def test_horizons_before_the_window_are_left_out_while_three_remain():
     assert [row["judged"] for row in found.table[:5]] == [False, False, True, True, True]
 
 
+def test_the_first_part_of_a_run_may_be_left_out():
+    """What comes before a settled phase, say: here a descent that hides everything else."""
+
+    def train(horizon, seed, start):
+        recorder, rng = Recorder(horizon=horizon, seed=seed), np.random.default_rng(seed)
+        for t in range(horizon):
+            value = 100.0 if t < horizon // 2 else rng.gamma(4, 0.25) / horizon**0.5
+            recorder.step(0.0, gradient=lambda value=value: value)
+        return recorder
+
+    options = {"horizons": HORIZONS, "seeds": 8, "time_constants": 9, "progress": False}
+    assert check_rate(train, **options).verdict == SLOWER
+    assert check_rate(train, since=0.5, **options).verdict == REACHED
+
+
+def test_a_loss_below_its_lower_bound_opens_no_gate():
+    train = functools.partial(quadratic)
+    found = check_rate(train, horizons=HORIZONS, seeds=8, least_loss=1e6, progress=False)
+    assert math.isnan(found.time_constants) and found.verdict == INCONCLUSIVE
+
+
 def test_numbers_alone_need_the_time_constants():
     def train(horizon, seed, start):
         return np.random.default_rng(seed).gamma(100, 0.01) / horizon**0.5
@@ -315,6 +336,7 @@ def test_digits_from_a_training_loop_to_a_verdict(regression, fault, verdict):
         ({"seeds": 7}, "seeds must be at least 8, for an interval, got 7"),
         ({"starts": ()}, r"starts must be one or more different names, got \(\)"),
         ({"starts": "far"}, "starts must be one or more different names, got 'far'"),
+        ({"since": 1.0}, r"since must be in \[0, 1\), got 1.0"),
         ({"measure": "norm"}, "nothing is recorded as 'norm'"),
     ],
 )
