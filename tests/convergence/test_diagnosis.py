@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -190,6 +191,18 @@ def test_readings_keep_to_their_budget(monkeypatch, cost):
         now[0] += 1
     assert taken >= 0.8 * 0.05 * now[0] / cost
     assert (taken - 1) * cost <= 0.05 * now[0]
+
+
+@pytest.mark.parametrize(("scale", "lost"), [(1.0, False), (1 / 8, True), (8.0, True)])
+@pytest.mark.parametrize("noise", [0.1, 3.0])
+def test_a_lost_scale_is_seen_through_noise(scale, lost, noise):
+    """40 readings of |grad F|^2 = 1 with noise of .1 and 3 standard deviations, 50 seeds."""
+    found = 0
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        products = scale * (1 + noise * rng.standard_normal(40))
+        found += bool(diagnose({"scale_product": products, "gradient_square": np.ones(40)}))
+    assert found == 0 if not lost else found >= (48 if noise < 1 else 25)
 
 
 def test_few_readings_say_nothing():
