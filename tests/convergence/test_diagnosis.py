@@ -193,16 +193,24 @@ def test_readings_keep_to_their_budget(monkeypatch, cost):
     assert (taken - 1) * cost <= 0.05 * now[0]
 
 
-@pytest.mark.parametrize(("scale", "lost"), [(1.0, False), (1 / 8, True), (8.0, True)])
-@pytest.mark.parametrize("noise", [0.1, 3.0])
-def test_a_lost_scale_is_seen_through_noise(scale, lost, noise):
-    """40 readings of |grad F|^2 = 1 with noise of .1 and 3 standard deviations, 50 seeds."""
+@pytest.mark.parametrize(("scale", "noise"), [(1 / 8, 0.1), (8, 0.1), (1 / 8, 1), (8, 1)])
+def test_a_lost_scale_is_seen_through_noise(scale, noise):
+    """40 readings of |grad F|^2 = 1 with noise of .1 and 1 standard deviations: 48 of 50 seeds."""
+    assert lost(scale, noise) >= 48
+
+
+@pytest.mark.parametrize("noise", [0.1, 1, 10])
+def test_noise_alone_is_not_a_lost_scale(noise):
+    assert lost(1, noise) == 0
+
+
+def lost(scale, noise):
+    """Of 50 seeds, those in which a scale of 40 readings is called lost."""
     found = 0
     for seed in range(50):
-        rng = np.random.default_rng(seed)
-        products = scale * (1 + noise * rng.standard_normal(40))
+        products = scale * (1 + noise * np.random.default_rng(seed).standard_normal(40))
         found += bool(diagnose({"scale_product": products, "gradient_square": np.ones(40)}))
-    assert found == 0 if not lost else found >= (48 if noise < 1 else 25)
+    return found
 
 
 def test_few_readings_say_nothing():
