@@ -153,6 +153,11 @@ class Algorithm3(Selector):
     @property
     def gates(self) -> Tensor:
         """See `Selector.gates`: the mean probabilities."""
+        return self.probabilities
+
+    @property
+    def probabilities(self) -> Tensor:
+        """See `Selector.probabilities`: means over samples."""
         sums = Sums(*self.state[MOMENTS])
         return sums.probability / torch.where(sums.samples > 0, sums.samples, 1)
 

@@ -238,6 +238,7 @@ class Interpretable(Optimizer):
             units[probe.name] = RoutedUnits(
                 support=selector.matrix.abs() >= threshold,
                 strength=selector.strength,
+                probabilities=selector.probabilities,
                 settled="support" in state,
                 block_size=selector.block_size,
             )

@@ -84,6 +84,12 @@ class Routed(Selector):
         return self.means.gates
 
     @property
+    def probabilities(self) -> Tensor:
+        """See `Selector.probabilities`."""
+        everything = torch.ones_like(self.gates)
+        return everything * self.state["support"] if "support" in self.state else everything
+
+    @property
     def settled_since(self) -> int | None:
         """The step from which on the support is fixed; None while it is not."""
         return self.state["settled_at"] if phase(self.state) == "settle" else None

@@ -12,11 +12,14 @@ class RoutedUnits(NamedTuple):
         support: |W_cm| >= threshold, boolean, (O, M).
         strength: Lipschitz constants of the gates, each as a share of its row's sum; 0 in a row that has
             no statistics yet, (O, M).
+        probabilities: pi_cm in [0, 1], (O, M): that the next shared mask is drawn with; means over samples
+            under Algorithm 3; under the routed method 1, and 0 off a settled support.
         settled: whether the support is fixed.
         block_size: K, connections that a row keeps.
     """
 
     support: Tensor
     strength: Tensor
+    probabilities: Tensor
     settled: bool
     block_size: int

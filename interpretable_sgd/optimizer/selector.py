@@ -79,6 +79,11 @@ class Selector(ABC):
         return bool(self.state["is_head"])
 
     @property
+    @abstractmethod
+    def probabilities(self) -> Tensor:
+        """With which connections learn in the next step, (O, M)."""
+
+    @property
     def strength(self) -> Tensor:
         """The constants as shares of their row's sum, (O, M)."""
         total = self.gates.sum(1, keepdim=True)

@@ -111,6 +111,13 @@ class Shared(Selector):
             self.options.sparsity,
         )
 
+    @property
+    def probabilities(self) -> Tensor:
+        """See `Selector.probabilities`."""
+        if self.is_plain:
+            return torch.ones_like(self.gates)
+        return explore(self.responsibilities, self.options.exploration, self.current_block_size)
+
     def observe(self) -> None:
         """See `Selector.observe`."""
         self.probe.observe((2, *self.state[MOMENTS].shape[1:]), _reduce)
@@ -125,10 +132,10 @@ class Shared(Selector):
         masked = {}
         self._idle = None
         if not self.is_plain and sums is not None:
-            pi = self.responsibilities
-            self._idle = 1 - pi
-            pi = explore(pi, self.options.exploration, self.current_block_size)
-            q = bernoulli(pi, hash_key(self.options.seed, state["steps"], self.position))
+            self._idle = 1 - self.responsibilities
+            q = bernoulli(
+                self.probabilities, hash_key(self.options.seed, state["steps"], self.position)
+            )
             q = shard_like(q, gradient)
             kept = q * gradient
             if self.decay:
