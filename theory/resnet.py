@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from interpretable_sgd.convergence import fit_power
 from theory.architectures import NORMS, calibrate, resnet
 from theory.descriptive import MODES, PRECISIONS, Experiment, train
-from theory.reference.estimate import fit
 
 LABEL = "descriptive, not certified"
 
@@ -51,7 +51,7 @@ def measure(
         start = time.monotonic()
         runs = [[train(experiment, mode, T, seed + s) for s in range(seeds)] for T in horizons]
         averages = np.array([[run.average for run in row] for row in runs])
-        found = fit(np.array(horizons, dtype=float), averages, np.random.default_rng(seed))
+        found = fit_power(horizons, averages, seed=seed)
         last = runs[-1]
         results[mode] = {
             "slope": float(found.slope),

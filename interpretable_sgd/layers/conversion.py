@@ -29,8 +29,8 @@ def route(
 
     Args:
         model: any module with nn.Linear or 1x1 nn.Conv2d layers.
-        k: units an output may listen to. An int routes the classification head, see `head_name`. A mapping names layers, each with its
-            k.
+        k: units an output may listen to. An int routes the classification head, see `head_name`.
+            A mapping names layers, each with its k.
         where: ``where(name, layer)`` says whether to route that nn.Linear or 1x1 nn.Conv2d, with an
             int k, instead of the head.
         insert: names of residual stages, each with its k. Before the stage goes a 1x1 DynamicConv2d

@@ -74,7 +74,7 @@ class DynamicLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Routed sums, [..., m] -> [..., o]."""
-        if torch.jit.is_scripting():
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
             return _scripted(input, self.weight, self.bias, self.k, self.selection)
         _check_width(self, input, input.shape[-1] if input.dim() else 0, self.in_features)
         return _routed(input, self.weight, self.bias, self.k, self.selection)
@@ -149,7 +149,7 @@ class DynamicConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Routed sums of the channels, [n, m, h, w] -> [n, o, h', w']."""
-        if torch.jit.is_scripting():
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
             x = input[..., :: self.stride[0], :: self.stride[1]].movedim(-3, -1)
             weight = self.weight.flatten(1)
             return _scripted(x, weight, self.bias, self.k, self.selection).movedim(-1, -3)

@@ -5,6 +5,7 @@ from torch.optim import AdamW
 from torch.optim.optimizer import ParamsT
 
 from interpretable_sgd.optimizer.base import Interpretable
+from interpretable_sgd.optimizer.guarantees import Guarantee
 from interpretable_sgd.optimizer.layer_choice import Layers
 from interpretable_sgd.optimizer.options import MethodName
 
@@ -64,4 +65,14 @@ class InterpretableAdamW(Interpretable, AdamW):
             capturable=capturable,
             differentiable=differentiable,
             fused=fused,
+        )
+
+    def guarantee(self) -> Guarantee:
+        """None: the theorems speak of SGD."""
+        return Guarantee(
+            None,
+            "",
+            "",
+            (),
+            "the theorems are about SGD; AdamW divides by a running mean of squares",
         )

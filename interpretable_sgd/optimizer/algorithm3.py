@@ -145,10 +145,8 @@ class Algorithm3(Selector):
     State: the moments, which are `Sums`, and `steps`.
     """
 
-    planes = PLANES
-
     @classmethod
-    def blank(cls, weight: Tensor) -> State:
+    def blank(cls, weight: Tensor, block_size: float) -> State:
         """See `Selector.blank`."""
         return {MOMENTS: blank_moments(PLANES, weight), "steps": 0}
 
@@ -164,17 +162,18 @@ class Algorithm3(Selector):
         # Every call of the layer in a step draws masks of its own.
         calls = _Counter()
         self.probe.observe(
-            PLANES,
+            self.state[MOMENTS].shape,
             functools.partial(_reduce, self.options.sparsity, key, calls, self.is_head),
             replaces_gradient=True,
             keeps_output=self.is_head,
             compiles=False,
         )
 
-    def direction(self, gradient: Tensor, sums: Tensor | None) -> None:
-        """See `Selector.direction`: the gradient is masked already."""
+    def directions(self, gradient: Tensor, sums: Tensor | None) -> dict[Tensor, Tensor]:
+        """See `Selector.directions`: the gradient is masked already."""
         if sums is not None:
-            update_relative_mean(self.state[MOMENTS], sums, sums[PLANES - 1].mean())
+            update_relative_mean(self.state[MOMENTS], sums, Sums(*sums).samples.mean())
+        return {}
 
     def finish(self) -> None:
         """See `Selector.finish`."""

@@ -16,13 +16,13 @@ from interpretable_sgd.optimizer.guarantees import RoutedLayer
 from interpretable_sgd.optimizer.join import StatisticsJoinHook
 from interpretable_sgd.optimizer.layer_choice import UNNAMED, LayerChoice
 from interpretable_sgd.optimizer.masked_layers import MaskedLayers
-from interpretable_sgd.optimizer.messages import CAPTURED, CE3, NO_STATISTICS, UNSETTLED
+from interpretable_sgd.optimizer.messages import CAPTURED, CE3, LOST, NO_STATISTICS, UNSETTLED
 from interpretable_sgd.optimizer.options import NAMES, Options
-from interpretable_sgd.optimizer.phases import Phase, clock
+from interpretable_sgd.optimizer.phases import PHASES, SETTLE_STEPS, Phase, clock
 from interpretable_sgd.optimizer.probes import WeightProbe
 from interpretable_sgd.optimizer.routed import Routed, ask_to_settle, phase
 from interpretable_sgd.optimizer.routed_units import RoutedUnits
-from interpretable_sgd.optimizer.selector import MOMENTS, Selector, blank_moments
+from interpretable_sgd.optimizer.selector import MOMENTS, Selector
 from interpretable_sgd.optimizer.shared import Shared
 
 if dist.is_available():
@@ -52,7 +52,8 @@ class Interpretable(Optimizer):
         super().__init__(params, **of_the_base)  # type: ignore[call-arg]
         # Statistics are matched to unscaled gradients, so a GradScaler must unscale before the step.
         self._step_supports_amp_scaling = False
-        self._layers = MaskedLayers(self, _choice)
+        self._asks_to_settle = False
+        self._layers = MaskedLayers(self)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group, with any of the constructor's options as its own.
@@ -64,7 +65,7 @@ class Interpretable(Optimizer):
         if not isinstance(param_group, dict):
             raise TypeError(f"param_group must be a dict, got {type(param_group).__name__}")
         self.defaults = self._options | self.defaults
-        group = {name: self.defaults[name] for name in NAMES} | param_group
+        group = {name: self.defaults[name] for name in NAMES} | {"phase": "form"} | param_group
         group["layers"] = _listed(group["layers"])
         Options.of(group)
         super().add_param_group(group)
@@ -115,10 +116,9 @@ class Interpretable(Optimizer):
             selectors = [self._selector(*entry) for entry in self._layers]
             selectors = [selector for selector in selectors if _has_dense_gradient(selector)]
             sums = [self._sums(selector) for selector in selectors]
-            directions = {
-                selector.weight: selector.direction(selector.weight.grad, own)  # type: ignore[arg-type]
-                for selector, own in zip(selectors, sums, strict=True)
-            }
+            directions: dict[Tensor, Tensor] = {}
+            for selector, own in zip(selectors, sums, strict=True):
+                directions |= selector.directions(selector.weight.grad, own)  # type: ignore[arg-type]
         with _lent(directions):
             self._base_step()
         with torch.no_grad():
@@ -127,7 +127,14 @@ class Interpretable(Optimizer):
                 selector.state = self.state[selector.weight]
                 selector.finish()
                 selector.observe()
+            for group in self.param_groups:
+                group["phase"] = self._phase_of(group)
         return loss
+
+    def begin(self, weight: Tensor, probe: WeightProbe) -> None:
+        """Have a layer observed that was just found and is known to be routed."""
+        group = next(g for g in self.param_groups if any(p is weight for p in g["params"]))
+        self._selector(weight, probe, group).observe()
 
     def _base_step(self) -> None:
         """The step of the optimizer below, without its hooks: they are called around ours."""
@@ -143,14 +150,16 @@ class Interpretable(Optimizer):
         method, state = METHODS[group["method"]], self.state[weight]
         if MOMENTS not in state:
             # Apart until the base optimizer has begun its own: some begin only an empty one.
-            state = method.blank(weight)
+            state = method.blank(weight, group["block_size"])
+            state["is_head"] = self._layers.is_head(weight)
+            if self._asks_to_settle:
+                ask_to_settle(state)
             if method is Algorithm3:
                 self._layers.warn(CE3)
-        for key in (MOMENTS, "support"):
-            if key in state:
-                state[key] = state[key].to(weight.device)
         dtype = torch.promote_types(weight.dtype, torch.float32)
-        state[MOMENTS] = state[MOMENTS].to(dtype)
+        for key in state.keys() & {MOMENTS, "support", "input_mean"}:
+            wide = torch.bool if key == "support" else dtype
+            state[key] = state[key].to(weight.device, wide)
         return method(
             weight=weight,
             state=state,
@@ -161,7 +170,6 @@ class Interpretable(Optimizer):
             sign=-1 if group["maximize"] else 1,
             scheduled=_is_scheduled(group, state),
             normalised=self.normalises,
-            is_head=self._layers.is_head(weight),
             position=self._layers.position(weight),
         )
 
@@ -188,12 +196,20 @@ class Interpretable(Optimizer):
     @property
     def phase(self) -> Phase:
         """The earliest phase that a routed layer is in; "form" before any is known."""
-        phases = [phase(self.state[w]) for w, _, g in self._layers if g["method"] == "routed"]
-        order: tuple[Phase, ...] = ("form", "route", "settle")
-        return min(phases, key=order.index, default="form")
+        return min((group["phase"] for group in self.param_groups), key=PHASES.index)
+
+    def _phase_of(self, group: dict[str, Any]) -> Phase:
+        """The earliest phase of a group's layers; of a group without any the last, where others have."""
+        own = [phase(self.state[w]) for w, _, g in self._layers if g is group]
+        default: Phase = "settle" if any(True for _ in self._layers) else "form"
+        return min(own, key=PHASES.index, default=default)
 
     def settle(self) -> None:
-        """Have the next step cut every row to its `block_size` connections, for ever."""
+        """Have the next step cut every row to its `block_size` connections, for ever.
+
+        Before the layers are known: the second step, on the statistics that it brings.
+        """
+        self._asks_to_settle = not self._layers.are_known
         for entry in self._layers:
             selector = self._selector(*entry)
             if isinstance(selector, Routed):
@@ -233,8 +249,6 @@ class Interpretable(Optimizer):
         for entry in self._layers:
             selector = self._selector(*entry)
             if isinstance(selector, Routed):
-                if selector.is_plain:
-                    continue
                 layers.append(RoutedLayer(entry[2], selector.settled_since, selector.bias))
             else:
                 layers.append(RoutedLayer(entry[2], None, None))
@@ -252,7 +266,8 @@ class Interpretable(Optimizer):
         """As every optimizer's; layers that were chosen by module or function are named in their state.
 
         Warns:
-            UserWarning: once, if the learning rate has run out and a routed layer has not settled.
+            UserWarning: once, if the learning rate has run out, or has stayed the same for 1000 steps, and a
+                routed layer has not settled.
         """
         self._warn_of_unsettled(_has_ended)
         state: dict[str, Any] = super().state_dict()
@@ -283,9 +298,17 @@ class Interpretable(Optimizer):
         for name, parameter in zip(names, parameters, strict=True):
             saved = state_dict["state"].get(name, {})
             # torch has cast them to the parameter's dtype.
-            for key in saved.keys() & {MOMENTS, "support"}:
+            for key in saved.keys() & {MOMENTS, "support", "input_mean"}:
                 self.state[parameter][key] = saved[key].to(parameter.device, copy=True)
         self._layers.restart()
+        lost = [
+            group["phase"]
+            for group in self.param_groups
+            if group["phase"] != "form"
+            and not any(MOMENTS in self.state[p] for p in group["params"])
+        ]
+        if lost:
+            self._layers.warn(LOST.format(lost[0]))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         copied = "_layers" not in self.__dict__
@@ -293,25 +316,26 @@ class Interpretable(Optimizer):
         super().__setstate__(state)
         if copied:
             self._options = {name: self.defaults[name] for name in NAMES}
-            self._step_supports_amp_scaling = False
+            self._step_supports_amp_scaling = self._asks_to_settle = False
         # A checkpoint of the optimizer below has no options: each group keeps its own.
         for group, own in itertools.zip_longest(self.param_groups, before, fillvalue=self._options):
             for name in NAMES:
                 group.setdefault(name, own[name])
+            group.setdefault("phase", "form")
             if group["layers"] == UNNAMED:
                 group["layers"] = own["layers"]
             Options.of(group)
         if copied:
-            self._layers = MaskedLayers(self, _choice)
+            self._layers = MaskedLayers(self)
 
-    def _tell_the_joined(self, observing: bool = True) -> list[bool]:
-        """Have processes without batches know whose statistics are summed in this step."""
-        own = [observing and probe.is_observing for _, probe, _ in self._layers]
+    def _tell_the_joined(self, has_batches: bool = True) -> list[int]:
+        """Have processes without batches know how many statistics of each layer are summed."""
+        own = [probe.size if has_batches else 0 for _, probe, _ in self._layers]
         if not hasattr(self, "_join_config"):
             return own
-        flags = torch.tensor(own, dtype=torch.int32, device=self.join_device)
-        dist.all_reduce(flags, op=dist.ReduceOp.MAX, group=self.join_process_group)
-        return [bool(flag) for flag in flags]
+        sizes = torch.tensor(own, device=self.join_device)
+        dist.all_reduce(sizes, op=dist.ReduceOp.MAX, group=self.join_process_group)
+        return [int(size) for size in sizes]
 
     def join_sums(self) -> None:
         """Join the sums of one step of other processes, see `StatisticsJoinHook`.
@@ -324,11 +348,11 @@ class Interpretable(Optimizer):
                 "a process must take a step before it runs out of batches: what is routed is known "
                 "from then on"
             )
-        for summed, (weight, _, group) in zip(
-            self._tell_the_joined(observing=False), self._layers, strict=True
-        ):
-            if summed:
-                self._layers.replicas.sum(blank_moments(METHODS[group["method"]].planes, weight))
+        sizes = self._tell_the_joined(has_batches=False)
+        for size, (weight, _, _) in zip(sizes, self._layers, strict=True):
+            if size:
+                dtype = torch.promote_types(weight.dtype, torch.float32)
+                self._layers.replicas.sum(torch.zeros(size, dtype=dtype, device=weight.device))
 
     def join_hook(self, **_: Any) -> StatisticsJoinHook:
         """For `torch.distributed.algorithms.join.Join([ddp_model, optimizer])`."""
@@ -386,17 +410,15 @@ class Interpretable(Optimizer):
 
 
 def _has_ended(state: dict[str, Any], rate: float) -> bool:
-    """Whether a schedule has run out."""
-    return bool(state["steps"] and rate <= 0.05 * state["peak_lr"])
+    """Whether a schedule has run out, or seems to be none: the rate has long been the same."""
+    return bool(
+        state["steps"] and (rate <= 0.05 * state["peak_lr"] or state["held"] >= SETTLE_STEPS)
+    )
 
 
 def _has_begun(state: dict[str, Any], rate: float) -> bool:
     """Whether a run is long enough for its units to be read."""
     return bool(state["steps"] >= 100) or _has_ended(state, rate)
-
-
-def _choice(group: dict[str, Any]) -> LayerChoice:
-    return LayerChoice(group["layers"])
 
 
 def _listed(layers: Any) -> Any:
@@ -424,13 +446,13 @@ def _has_dense_gradient(selector: Selector) -> bool:
 
 
 @contextlib.contextmanager
-def _lent(directions: dict[Tensor, Tensor | None]) -> Iterator[None]:
+def _lent(directions: dict[Tensor, Tensor]) -> Iterator[None]:
     """Directions in the place of gradients, which come back as they were."""
-    lent = {weight: weight.grad for weight, own in directions.items() if own is not None}
+    lent = {parameter: parameter.grad for parameter in directions}
     try:
-        for weight in lent:
-            weight.grad = directions[weight]
+        for parameter, direction in directions.items():
+            parameter.grad = direction
         yield
     finally:
-        for weight, gradient in lent.items():
-            weight.grad = gradient
+        for parameter, gradient in lent.items():
+            parameter.grad = gradient

@@ -63,6 +63,7 @@ class LayerFinder:
     Args:
         chooses: whether to probe a layer, given its name in the model that ran.
         owns: whether a weight is one of the optimizer's.
+        begin: called when layers of a model have been found.
 
     Attributes:
         probes: by weight.
@@ -73,9 +74,12 @@ class LayerFinder:
     """
 
     def __init__(
-        self, chooses: Callable[[str, Layer], bool], owns: Callable[[Tensor], bool]
+        self,
+        chooses: Callable[[str, Layer], bool],
+        owns: Callable[[Tensor], bool],
+        begin: Callable[[], None],
     ) -> None:
-        self._chooses, self._owns = chooses, owns
+        self._chooses, self._owns, self._begin = chooses, owns, begin
         self.probes: dict[Tensor, WeightProbe] = {}
         self.process_group: Any = None
         self.foreign = (0, "")
@@ -116,6 +120,8 @@ class LayerFinder:
             if layer.weight not in self.probes:
                 self.probes[layer.weight] = WeightProbe(layer.weight, self._unique(name))
             self.probes[layer.weight].install(layer)
+        if chosen:
+            self._begin()
         if any(self._owns(parameter) for parameter in model.parameters()):
             self._ours.update({module: name for name, module in inner.named_modules()})
             self.process_group = replicas(model) or self.process_group

@@ -2,7 +2,7 @@
 
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch.distributed as dist
@@ -35,14 +35,13 @@ class MaskedLayers:
 
     Args:
         optimizer: not kept alive; its layers become plain when it goes.
-        choice: the layers that a param group routes.
     """
 
-    def __init__(
-        self, optimizer: Optimizer, choice: Callable[[dict[str, Any]], LayerChoice]
-    ) -> None:
-        self._owner, self._choice = weakref.ref(optimizer), choice
-        self._finder = LayerFinder(self._may_be_routed, lambda weight: weight in self._groups)
+    def __init__(self, optimizer: Optimizer) -> None:
+        self._owner = weakref.ref(optimizer)
+        self._finder = LayerFinder(
+            self._may_be_routed, lambda weight: weight in self._groups, self._begin
+        )
         self._routed: dict[Tensor, WeightProbe] = {}
         self._decided: set[int] = set()
         self._warned: set[str] = set()
@@ -83,8 +82,10 @@ class MaskedLayers:
         return self._ids.index(id(weight))
 
     def is_head(self, weight: Tensor) -> bool:
-        """Whether a routed layer was chosen for being the head."""
-        return self._choice(self._groups[weight]).keyword == "head"
+        """Whether a layer is the last with weights that ran, or the only one that was found."""
+        probes = self._finder.probes
+        last = max(probes.values(), key=lambda probe: probe.last_call)
+        return probes[weight] is last and self._finder.foreign[0] <= last.last_call
 
     def attach(self, model: nn.Module, process_group: Any = None) -> None:
         """Probe the chosen layers of a model before it runs.
@@ -105,6 +106,17 @@ class MaskedLayers:
                     f"layers={choice.plain!r} matches no Linear or convolution layer of the model "
                     "with a weight in this param group"
                 )
+
+    def _begin(self) -> None:
+        """Observe the layers that are known to be routed before a first backward pass.
+
+        Those of a loaded state, those that were named, and a head that has no rival.
+        """
+        for weight, probe in self._finder.probes.items():
+            group = self._groups[weight]
+            known = STATE in self._optimizer.state.get(weight, ()) or len(self._finder.probes) == 1
+            if weight not in self._routed and (known or self._choice(group).keyword is None):
+                self._optimizer.begin(weight, probe)
 
     def close(self) -> None:
         """Leave every layer as it was, and route nothing."""
@@ -167,6 +179,10 @@ class MaskedLayers:
             self._finder.stop_watching()
             self._agree()
         return [weight for weight in self._routed if weight not in before]
+
+    @staticmethod
+    def _choice(group: dict[str, Any]) -> LayerChoice:
+        return LayerChoice(group["layers"])
 
     def _may_be_routed(self, name: str, layer: Layer) -> bool:
         """Whether a layer is routed, or may turn out to be the head."""

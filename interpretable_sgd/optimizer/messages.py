@@ -24,7 +24,7 @@ NO_STATISTICS = (
     "is trained plainly in such steps. Call backward() on the loss"
 )
 LOST = (
-    "the loaded state routes {}, but holds no statistics of it: routing starts afresh. With "
+    "the loaded state is of phase {!r}, but holds no statistics of a routed layer: forming starts afresh. With "
     "torch.distributed.checkpoint, take a training step before get_optimizer_state_dict, which asks "
     "only for what the optimizer holds by then"
 )
@@ -35,10 +35,6 @@ SPLIT = (
 REPLICAS = (
     "torch.nn.DataParallel trains copies of the layers in threads, which the optimizer does not see; use "
     "DistributedDataParallel"
-)
-SCRIPTED = (
-    "layer '{}' is being routed, and torch.jit.script cannot compile its hook: call the optimizer's "
-    "detach() first, or use torch.jit.trace"
 )
 CAPTURED = (
     "step() cannot be captured in a CUDA graph before the layers have settled, since every step selects "

@@ -8,9 +8,10 @@ length of a run is asked for. Where the rate is constant there is nothing to rea
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 Phase = Literal["form", "route", "settle"]
+PHASES: tuple[Phase, ...] = get_args(Phase)
 
 FORM_RATE, SETTLE_RATE = 0.8, 0.5
 FORM_STEPS, SETTLE_STEPS = 500, 1000

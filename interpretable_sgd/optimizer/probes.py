@@ -8,7 +8,6 @@ counts once, a forward pass without backward leaves nothing behind, and no activ
 A method that selects per sample also computes the weight's gradient there, in place of autograd.
 """
 
-import contextlib
 import itertools
 import weakref
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ from torch.autograd import forward_ad
 from torch.utils.hooks import RemovableHandle, unserializable_hook
 
 from interpretable_sgd.optimizer.layer_gradients import Layer
-from interpretable_sgd.optimizer.messages import REPLICAS, SCRIPTED
+from interpretable_sgd.optimizer.messages import REPLICAS
 from interpretable_sgd.optimizer.sharding import is_sharded, stands_for
 
 Reduce = Callable[[Layer, Tensor, Tensor, Tensor, Sequence[Tensor]], tuple[Tensor, Tensor | None]]
@@ -29,6 +28,9 @@ Reduce = Callable[[Layer, Tensor, Tensor, Tensor, Sequence[Tensor]], tuple[Tenso
 
 The output is empty unless the probe keeps it; the constants are what `observe` was given.
 """
+
+PROBE = "_interpretable_probe"
+"""The key of a layer's `__dict__` under which its hook finds the probe."""
 
 _calls = itertools.count(1)
 _owners: weakref.WeakKeyDictionary[Layer, "WeightProbe"] = weakref.WeakKeyDictionary()
@@ -51,6 +53,7 @@ class WeightProbe:
             for recomputations in backward.
         output: of the last call, if it is still alive.
         signed: whether the first input had a negative entry.
+        first_mean: of the first input, (M,); None of a convolution.
         is_split: whether a layer ran with a weight that is a DTensor, as under tensor parallelism.
     """
 
@@ -59,6 +62,7 @@ class WeightProbe:
         self.last_call = 0
         self.output: weakref.ref[Tensor] | None = None
         self.signed = self.is_split = False
+        self.first_mean: Tensor | None = None
         self._notes_calls = True
         self._handles: weakref.WeakKeyDictionary[Layer, RemovableHandle] = (
             weakref.WeakKeyDictionary()
@@ -87,11 +91,13 @@ class WeightProbe:
             if convert_frame.FRAME_COUNTER:
                 # Code that was compiled before does not look at new hooks.
                 torch.compiler.reset()
-            self._handles[layer] = layer.register_forward_hook(self, with_kwargs=True)
+            layer.__dict__[PROBE] = self
+            self._handles[layer] = layer.register_forward_hook(forward_hook)
 
     def _unhook(self) -> None:
-        for handle in self._handles.values():
+        for layer, handle in self._handles.items():
             handle.remove()
+            layer.__dict__.pop(PROBE, None)
         self._handles.clear()
 
     def remove(self) -> None:
@@ -115,7 +121,7 @@ class WeightProbe:
 
     def observe(
         self,
-        planes: int,
+        shape: Sequence[int],
         reduce: Reduce,
         constants: tuple[Tensor, ...] = (),
         *,
@@ -126,7 +132,7 @@ class WeightProbe:
         """Reduce every backward pass to statistics from now on.
 
         Args:
-            planes: the statistics are (planes, O, M).
+            shape: of the statistics.
             reduce: see `Reduce`.
             constants: tensors that `reduce` reads.
             replaces_gradient: the weight's gradient is the second value of `reduce`; autograd's is never
@@ -136,10 +142,9 @@ class WeightProbe:
         """
         weight = self.weight
         dtype = torch.promote_types(weight.dtype, torch.float32)
-        shape = (planes, len(weight), weight[0].numel())
         for layer in self.layers:
             self.install(layer)
-        if self._leaf is None or self._leaf.shape != shape or self._leaf.dtype != dtype:
+        if self._leaf is None or self._leaf.shape != torch.Size(shape) or self._leaf.dtype != dtype:
             self._leaf = torch.zeros(shape, dtype=dtype, device=weight.device, requires_grad=True)
         self._reduce, self._constants = reduce, constants
         self._flags, self._compiles = (replaces_gradient, keeps_output), compiles
@@ -165,9 +170,14 @@ class WeightProbe:
         """Whether backward passes are reduced."""
         return self._reduce is not None
 
+    @property
+    def size(self) -> int:
+        """Number of statistics that a backward pass brings."""
+        return 0 if self._leaf is None else self._leaf.numel()
+
     def zeros(self) -> Tensor:
         """The statistics of no sample."""
-        return torch.zeros_like(self._leaf)  # type: ignore[arg-type]
+        return torch.zeros_like(self._leaf, requires_grad=False)  # type: ignore[arg-type]
 
     def pop(self) -> Tensor | None:
         """The statistics since the last call, and forget them; None if no backward pass brought any."""
@@ -180,21 +190,18 @@ class WeightProbe:
         self._leaf.grad = None
         return statistics
 
-    def __call__(
-        self, layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
-    ) -> Tensor | None:
-        """The forward hook: the layer's output, with the leaf tied in."""
+    def observed(self, layer: Layer, input: Tensor, output: Tensor) -> Tensor:
+        """The layer's output, with the leaf tied in where there is something to observe."""
         if not torch.is_grad_enabled() or not _trains(layer.weight):
-            return None
+            return output
         if not stands_for(layer.weight, self.weight):
             if getattr(layer, "_is_replica", False):
                 raise RuntimeError(REPLICAS)
-            return None
-        input = args[0] if args else kwargs["input"]
+            return output
         if self._notes_calls:
             self._note(layer, input, output)
         if self._leaf is None or self._reduce is None:
-            return None
+            return output
         if input.is_cuda and torch.cuda.is_current_stream_capturing():
             self._captured = True
         if self._leaf.device != layer.weight.device:
@@ -207,6 +214,8 @@ class WeightProbe:
         first, recomputed = not self.last_call, torch._C._current_graph_task_id() != -1
         if first:
             self.is_split = is_sharded(layer.weight)
+            if isinstance(layer, nn.Linear):
+                self.first_mean = input.detach().reshape(-1, input.shape[-1]).float().mean(0)
             self.signed = not input.is_complex() and bool((input < 0).any())
         # Checkpointed segments run again in backward, last first.
         if first or not recomputed:
@@ -214,16 +223,28 @@ class WeightProbe:
             self.last_call = -call if recomputed else call
             self.output = weakref.ref(output)
 
-    @property
-    def __name__(self) -> str:
-        # torch.jit.script reads the name first.
-        raise RuntimeError(SCRIPTED.format(self.name))
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return _inert
+    def __deepcopy__(self, memo: dict[int, Any]) -> None:
+        """Copies of a hooked layer are plain."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return getattr, (contextlib.nullcontext(), "__exit__")
+        return type(None), ()
+
+
+def forward_hook(layer: Layer, input: tuple[Tensor], output: Tensor) -> Tensor:
+    """The hook of every probed layer: a function that pickle finds and torch.jit.script compiles."""
+    if torch.jit.is_scripting():  # type: ignore[attr-defined]
+        return output
+    else:
+        return _seen_by_probe(layer, input, output)
+
+
+def _seen_by_probe(layer: Layer, args: tuple[Any, ...], output: Tensor) -> Tensor:
+    probe = layer.__dict__.get(PROBE)
+    # A layer called by keyword hands its hooks no input.
+    if probe is None or not args:
+        return output
+    seen: Tensor = probe.observed(layer, args[0], output)
+    return seen
 
 
 class _Mask:
@@ -234,11 +255,6 @@ class _Mask:
 
     def __call__(self, gradient: Tensor) -> Tensor:
         return torch.where(self.support.view_as(gradient).to(gradient.device), gradient, 0)
-
-
-# Copies and pickles of a hooked model are plain, also where this package is not installed: this takes
-# any arguments and returns None.
-_inert = contextlib.nullcontext().__exit__
 
 
 def _tie(

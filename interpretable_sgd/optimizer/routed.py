@@ -6,9 +6,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from interpretable_sgd.optimizer.centring import can_centre, centred_gradients, input_sums
 from interpretable_sgd.optimizer.layer_gradients import Layer
 from interpretable_sgd.optimizer.phases import Phase, clock
 from interpretable_sgd.optimizer.probabilities import waterfill
+from interpretable_sgd.optimizer.probes import Reduce
 from interpretable_sgd.optimizer.routed_gradient import (
     PLANES,
     Statistics,
@@ -26,7 +28,10 @@ from interpretable_sgd.optimizer.selector import (
     update_relative_mean,
     update_running_mean,
 )
-from interpretable_sgd.optimizer.sharding import shard_like
+from interpretable_sgd.optimizer.sharding import gather, shard_like
+
+COVER = float(__import__("os").environ.get("COVER", 0.95))
+"""Share of a row's gate constants that its support must carry: what would be left adds nothing to read."""
 
 
 class Routed(Selector):
@@ -37,30 +42,36 @@ class Routed(Selector):
     | key          | meaning                                                       |
     |--------------|---------------------------------------------------------------|
     | `steps`      | taken so far                                                  |
+    | `held`       | steps since the learning rate last changed                    |
     | `peak_lr`    | largest learning rate so far                                  |
     | `last_lr`    | learning rate of the last step                                |
     | `formed`     | steps that forming took; -1 while it lasts                    |
     | `progress`   | position in the phase of routing, [0, 1]                      |
-    | `asked`      | whether `settle()` was called                                 |
+    | `asked`      | steps since `settle()` was called, from 1; 0 before           |
     | `settled_at` | steps taken when the rows were cut; -1 before                 |
+    | `input_mean` | running mean of the inputs, (M,), while forming               |
     | `support`    | boolean (O, M), once settled                                  |
+    | `is_head`    | whether the layer is the last with weights                    |
     """
 
-    planes = PLANES
-
     @classmethod
-    def blank(cls, weight: Tensor) -> State:
-        """See `Selector.blank`."""
-        return {
+    def blank(cls, weight: Tensor, block_size: float) -> State:
+        """See `Selector.blank`; a row of no more than K connections is settled from the start."""
+        state: State = {
             MOMENTS: blank_moments(PLANES, weight),
             "steps": 0,
+            "held": 0,
             "peak_lr": 0.0,
             "last_lr": 0.0,
             "formed": -1,
             "progress": 0.0,
-            "asked": False,
+            "asked": 0,
             "settled_at": -1,
         }
+        if block_size >= weight[0].numel():
+            everything = torch.ones_like(state[MOMENTS][0], dtype=torch.bool)
+            state |= {"formed": 0, "settled_at": 0, "support": everything}
+        return state
 
     @property
     def means(self) -> Statistics:
@@ -71,11 +82,6 @@ class Routed(Selector):
     def gates(self) -> Tensor:
         """See `Selector.gates`."""
         return self.means.gates
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether a row has no more connections than it may keep, so that nothing is selected."""
-        return self.options.block_size >= self.state[MOMENTS].shape[-1]
 
     @property
     def settled_since(self) -> int | None:
@@ -97,15 +103,19 @@ class Routed(Selector):
 
     def observe(self) -> None:
         """See `Selector.observe`: only what is routed needs activations."""
-        if phase(self.state) != "route" or self.is_plain:
+        now = phase(self.state)
+        if now == "form" and self._centres:
+            self.probe.observe((self.state[MOMENTS].shape[-1] + 1,), input_sums)
+            return
+        if now != "route":
             self.probe.rest(self.state.get("support"))
             return
         means = self.means
         # A layer of one output has no other class to say no for it; inner units need inhibition too.
         by_magnitude = len(self.weight) == 1 or not self.is_head
         self.probe.observe(
-            PLANES,
-            functools.partial(_reduce, self.block_size, by_magnitude),
+            self.state[MOMENTS].shape,
+            _reducer(self.block_size, by_magnitude),
             (lookahead(means.dense, self._reach(means.dense)), ascending_rows(means)),
             replaces_gradient=True,
         )
@@ -117,35 +127,58 @@ class Routed(Selector):
             return reach
         return reach / gradient.square().mean().sqrt().clamp(min=torch.finfo(gradient.dtype).tiny)
 
-    def direction(self, gradient: Tensor, sums: Tensor | None) -> Tensor | None:
-        """See `Selector.direction`."""
+    def directions(self, gradient: Tensor, sums: Tensor | None) -> dict[Tensor, Tensor]:
+        """See `Selector.directions`."""
         self.state["peak_lr"] = max(self.state["peak_lr"], self.rate)
         means = self.means
         if phase(self.state) == "form":
             update_running_mean(means.dense, self.descent(gradient))
-        elif phase(self.state) == "route" and sums is not None:
+            return self._centred(gradient, sums) if self._centres else {}
+        # What was observed before `settle()` was asked for is of forming.
+        if sums is not None and sums.shape == self.state[MOMENTS].shape:
             now = Statistics(*sums)
             descended = torch.where(ascending_rows(means)[:, None], now.dense, now.routed)
             scale = matching_scale(self.descent(gradient), descended)
             update_running_mean(means.dense, scale * now.dense)
             update_running_mean(means.routed, scale * now.routed)
             update_relative_mean(means.gates, now.gates)
-        return None
+        return {}
+
+    @property
+    def _centres(self) -> bool:
+        """Whether forming steps are taken on centred inputs: those of a head with a bias."""
+        return self.is_head and all(map(can_centre, self.probe.layers))
+
+    def _centred(self, gradient: Tensor, sums: Tensor | None) -> dict[Tensor, Tensor]:
+        """Gradients of weight and bias on centred inputs; the mean is of the past from step 2 on."""
+        now = self.probe.first_mean if sums is None else sums[:-1] / sums[-1].clamp(min=1)
+        bias = self.probe.layers[0].bias if self.probe.layers else None
+        if now is None or bias is None or bias.grad is None:
+            return {}
+        mean = self.state.setdefault("input_mean", now.clone())
+        weight, shift = centred_gradients(
+            gather(gradient).flatten(1).to(mean), gather(bias.grad).to(mean), mean
+        )
+        update_running_mean(mean, now)
+        return {self.weight: shard_like(weight, gradient), bias: shard_like(shift, bias.grad)}
 
     def finish(self) -> None:
         """See `Selector.finish`."""
         state = self.state
         state["steps"] += 1
+        state["held"] = state["held"] + 1 if self.rate == state["last_lr"] else 0
         state["last_lr"] = self.rate
-        if self.is_plain:
-            return
         now = phase(state)
         times = clock(self.options.form, self.options.settle, self.scheduled)
         clocked = state["steps"], self.rate, state["peak_lr"]
         if now == "form" and times.has_formed(*clocked):
             state["formed"] = state["steps"]
         elif now == "route":
-            progress = 1.0 if state["asked"] else times.progress(*clocked, state["formed"])
+            progress = times.progress(*clocked, state["formed"])
+            if state["asked"]:
+                # One more step may bring the statistics that are not there yet.
+                progress = 1.0 if state["asked"] > 1 or self.gates.any() else progress
+                state["asked"] += 1
             self._narrow(max(progress, state["progress"]))
         elif now == "settle":
             self._keep(state["support"])
@@ -163,7 +196,7 @@ class Routed(Selector):
             self.weight.mul_(shard_like(left, self.weight))
             return
         state["settled_at"] = state["steps"]
-        state["support"] = support(self.matrix, self.means, self.block_size)
+        state["support"] = support(self.matrix, self.means, self.block_size, COVER)
         for tensor in self.companions():
             tensor.mul_(shard_like(state["support"], tensor))
         self._keep(state["support"])
@@ -174,17 +207,23 @@ class Routed(Selector):
 
 
 def phase(state: State) -> Phase:
-    """The phase of the next step of a weight."""
+    """The phase of the next step of a weight; "form" before its first, and for other methods."""
     if "support" in state:
         return "settle"
-    return "route" if state["formed"] >= 0 else "form"
+    return "route" if state.get("formed", -1) >= 0 else "form"
 
 
 def ask_to_settle(state: State) -> None:
     """Have the next step cut every row to its support, on the statistics it brings itself if need be."""
     if phase(state) != "settle":
-        state["asked"] = True
+        state["asked"] = max(state["asked"], 1)
         state["formed"] = max(state["formed"], 0)
+
+
+@functools.cache
+def _reducer(k: int, by_magnitude: bool) -> Reduce:
+    """One object for all steps: compiled code is compiled anew for another."""
+    return functools.partial(_reduce, k, by_magnitude)
 
 
 def _reduce(

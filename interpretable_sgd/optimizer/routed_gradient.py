@@ -135,33 +135,40 @@ def ascending_rows(means: Statistics) -> Tensor:
     return (along < 0) | dead
 
 
-def support(weight: Tensor, means: Statistics, k: int) -> Tensor:
-    """The k connections of each row that it cannot do without, boolean, (O, M).
+def support(weight: Tensor, means: Statistics, k: int, cover: float = 1.0) -> Tensor:
+    """The connections of each row that it cannot do without, at most k, boolean, (O, M).
 
-    The cut of a connection costs, to second order, its gate constant G. Ties go to the larger |W|, then
-    to the lower index. A row without any statistic keeps its largest weights; one without weights is
-    given the connections of the most negative mean gradient, at W = 0, which changes no output.
+    The cut of a connection costs, to second order, its gate constant G: kept are the largest, as many as
+    cover the given share of the row's sum. Ties go to the larger |W|, then to the lower index. A row without
+    any statistic keeps its largest weights; one without weights is given the connections of the most
+    negative mean gradient, at W = 0, which changes no output.
 
     Args:
         weight: W, (O, M).
         means: running means.
-        k: connections to keep.
+        k: connections to keep at most.
+        cover: in (0, 1], share of a row's constants beyond which no more are kept.
 
     >>> G = torch.tensor([[3.0, 1.0, 2.0]])
     >>> support(torch.ones(1, 3), Statistics(0 * G, 0 * G, G), k=2)
     tensor([[ True, False,  True]])
+    >>> support(torch.ones(1, 3), Statistics(0 * G, 0 * G, G), k=2, cover=0.5)
+    tensor([[ True, False, False]])
     """
-    size = weight.abs().to(means.gates)
     candidate = (means.gates > 0) & (weight != 0)
-    # Rank by index, then by |W|, then by G: a stable sort keeps the order of ties.
-    order = size.sort(dim=1, descending=True, stable=True).indices
-    gates = torch.where(candidate, means.gates, -1).gather(1, order)
-    order = order.gather(1, gates.sort(dim=1, descending=True, stable=True).indices)
-    rank = torch.empty_like(order).scatter_(
-        1, order, torch.arange(order.shape[1]).to(order).expand_as(order)
-    )
     known = candidate.any(1, keepdim=True)
-    kept = (rank < k) & (candidate | (~known & (weight != 0)))
+    size = weight.abs().to(means.gates)
+    # A row of which nothing is known is ranked by |W| alone.
+    worth = torch.where(candidate, means.gates, 0) + torch.where(known, 0, size)
+    # Ranked by |W|, then by worth: a stable sort keeps the order of ties.
+    order = size.sort(dim=1, descending=True, stable=True).indices
+    by_worth = worth.gather(1, order).sort(dim=1, descending=True, stable=True)
+    order = order.gather(1, by_worth.indices)
+    before = by_worth.values.cumsum(1) - by_worth.values
+    total = by_worth.values.sum(1, keepdim=True)
+    kept = (by_worth.values > 0) & (before < torch.where(known, cover, 1) * total)
+    kept[:, k:] = False
+    kept = torch.zeros_like(kept).scatter_(1, order, kept)
     empty = ~kept.any(1, keepdim=True)
     wanted = means.dense.sort(dim=1, stable=True).indices[:, :k]
     opened = torch.zeros_like(kept).scatter_(1, wanted, True) & (means.dense < 0)

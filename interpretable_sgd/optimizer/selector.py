@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,12 +32,8 @@ class Selector(ABC):
         sign: -1 for maximize, else 1.
         scheduled: whether the rate follows a schedule.
         normalised: whether the base optimizer's steps are as large as the rate, whatever the gradient.
-        is_head: whether the layer is the classifier's last.
         position: of the parameter among all, in the keys of draws.
     """
-
-    planes: ClassVar[int]
-    """Of the statistics of a backward pass."""
 
     weight: Tensor
     state: State
@@ -48,28 +44,24 @@ class Selector(ABC):
     sign: int
     scheduled: bool
     normalised: bool
-    is_head: bool
     position: int
 
     @classmethod
     @abstractmethod
-    def blank(cls, weight: Tensor) -> State:
-        """The state of a weight that has seen no step."""
+    def blank(cls, weight: Tensor, block_size: float) -> State:
+        """The state of a weight that has seen no step, but `is_head`."""
 
     @abstractmethod
     def observe(self) -> None:
         """Set the probe for the next forward pass."""
 
     @abstractmethod
-    def direction(self, gradient: Tensor, sums: Tensor | None) -> Tensor | None:
-        """What the base optimizer is given in place of the gradient.
+    def directions(self, gradient: Tensor, sums: Tensor | None) -> dict[Tensor, Tensor]:
+        """What the base optimizer is given in place of gradients, by parameter.
 
         Args:
             gradient: `.grad` of the weight.
             sums: statistics since the last step, over all processes; None if none came.
-
-        Returns:
-            None for the gradient itself.
         """
 
     @abstractmethod
@@ -80,6 +72,11 @@ class Selector(ABC):
     @abstractmethod
     def gates(self) -> Tensor:
         """Running means of the constants that connections are selected by, (O, M)."""
+
+    @property
+    def is_head(self) -> bool:
+        """Whether the layer is the last with weights."""
+        return bool(self.state["is_head"])
 
     @property
     def strength(self) -> Tensor:

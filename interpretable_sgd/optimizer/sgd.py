@@ -52,7 +52,8 @@ class InterpretableSGD(Interpretable, SGD):
         method: "routed", as above; "shared": one mask for the batch, drawn from the past, with Theorem
             A's rate; "algorithm3": Algorithm 3 as printed, a reference that may diverge.
         form: when forming ends: a number of steps (an int), or a share of the largest learning rate (a
-            float below 1) to which the rate must have fallen. 0 routes from the first step. With
+            float below 1) to which the rate must have fallen. 0 routes from the first step that knows the
+            layer: the first after `attach` or where layers are named, else the second. With
             method="shared", steps over which the block narrows.
         settle: when a layer settles, in the same units; `math.inf` never does.
         lookahead: tau >= 0, steps along the mean gradient at whose end contributions are compared, so

@@ -72,10 +72,8 @@ class Shared(Selector):
     `block_size` over `form` steps, by default 500, and what is not selected shrinks with it.
     """
 
-    planes = PLANES - 1
-
     @classmethod
-    def blank(cls, weight: Tensor) -> State:
+    def blank(cls, weight: Tensor, block_size: float) -> State:
         """See `Selector.blank`."""
         return {MOMENTS: blank_moments(PLANES, weight), "steps": 0, "peak_lr": 0.0}
 
@@ -115,16 +113,16 @@ class Shared(Selector):
 
     def observe(self) -> None:
         """See `Selector.observe`."""
-        self.probe.observe(self.planes, _reduce)
+        self.probe.observe((2, *self.state[MOMENTS].shape[1:]), _reduce)
 
-    def direction(self, gradient: Tensor, sums: Tensor | None) -> Tensor | None:
+    def directions(self, gradient: Tensor, sums: Tensor | None) -> dict[Tensor, Tensor]:
         """q * (g + lambda w), such that the base optimizer's own weight decay is inside the mask.
 
         A gradient without statistics is not masked, and nothing shrinks in its step.
         """
         state = self.state
         state["peak_lr"] = max(state["peak_lr"], self.rate)
-        masked = None
+        masked = {}
         self._idle = None
         if not self.is_plain and sums is not None:
             pi = self.responsibilities
@@ -132,9 +130,10 @@ class Shared(Selector):
             pi = explore(pi, self.options.exploration, self.current_block_size)
             q = bernoulli(pi, hash_key(self.options.seed, state["steps"], self.position))
             q = shard_like(q, gradient)
-            masked = q * gradient
+            kept = q * gradient
             if self.decay:
-                masked = masked - self.sign * self.decay * (1 - q) * self.weight
+                kept = kept - self.sign * self.decay * (1 - q) * self.weight
+            masked[self.weight] = kept
         self._remember(gradient, sums)
         return masked
 

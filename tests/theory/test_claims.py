@@ -4,30 +4,12 @@ from dataclasses import replace
 import pytest
 
 from theory.claim import Verdict
-from theory.claims import (
-    biased,
-    certificates,
-    convolution,
-    counterexamples,
-    divergence,
-    hidden,
-    lemma2,
-    library,
-    probabilities,
-    proof,
-    rates_in_f,
-    routing,
-    shared,
-    slopes,
-    unbiased,
-)
-from theory.registry import claims_of
+from theory.claims import certificates, decaying_steps, power, rate_test, routed_rates, shared
+from theory.registry import MODULES, claims_of
 
-ROOMS = (
-    proof, counterexamples, divergence, shared, unbiased, biased, rates_in_f, slopes, lemma2,
-    hidden, convolution, probabilities, routing, library,
-)  # fmt: skip
-CLAIMS = [claim for room in ROOMS for claim in claims_of(room)]
+# Runs of many seconds are tested in files of their own, by some of their claims.
+SLOW = (rate_test, routed_rates, decaying_steps, power, certificates)
+CLAIMS = [claim for module in MODULES if module not in SLOW for claim in claims_of(module)]
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from interpretable_sgd.convergence import fit_power
 from theory.claim import FAILS, HOLDS_UNDER, Check, Claim
 from theory.rate_test.configurations import PLAIN, ridge
 from theory.rate_test.controls import CONTROLS, SPECTRUM, gaps
 from theory.rate_test.optimizer_runs import Setup, run
 from theory.reference import bounds
-from theory.reference.estimate import Fit, fit
 from theory.reference.problems import Array
 
 SLOWEST = -0.75
@@ -29,8 +29,7 @@ def _judged(
     path: Array, stops: tuple[int, ...], seed: int, note: str = "", also: tuple[Check, ...] = ()
 ) -> Check:
     """The slope of F - F* over whole runs, (len(stops), S), and its means for the figures."""
-    times, rng = np.array(stops, dtype=float), np.random.default_rng(seed)
-    found: Fit = fit(times, path, rng, exponent=1.0, trajectories=True)
+    found = fit_power(stops, path, exponent=1.0, trajectories=True, seed=seed)
     numbers = {"slope": float(found.slope), "low": float(found.low), "high": float(found.high)}
     margin = 1.96 * path.std(1, ddof=1) / np.sqrt(SEEDS)
     for t, value, error in zip(stops, path.mean(1), margin, strict=True):
@@ -40,7 +39,7 @@ def _judged(
         SLOWEST,
         n=stops[-1],
         seeds=SEEDS,
-        note=f"slope {found}{note}",
+        note=f"slope {found.slope:.3f} [{found.low:.3f}, {found.high:.3f}]{note}",
         numbers=numbers,
         also=also,
     )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from interpretable_sgd import InterpretableSGD
 from theory.claim import FAILS, Check, claim
-from theory.claims.routing import CLASSES, UNITS, K, routed
+from theory.claims.dynamic_k import CLASSES, UNITS, K, routed
 from theory.reference.hessians import cross_entropy, hessian_diagonal
 from theory.reference.probabilities import floored, waterfill
 from theory.reference.suite import ce3

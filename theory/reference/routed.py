@@ -174,6 +174,13 @@ class State:
         self.buffer, self.gbar, self.ubar, self.share = (np.zeros_like(self.W) for _ in range(4))
         self.support = np.ones(self.W.shape, dtype=bool)
 
+    @classmethod
+    def dense(cls, W: Array) -> "State":
+        """Closed on all connections: plain SGD from here on."""
+        state = cls(np.array(W, dtype=float))
+        state.settled = True
+        return state
+
     def settle(self, block: int) -> None:
         """Close every row on its K largest shares; on the steepest ways down if it has none."""
         able = (self.share > 0) & (self.W != 0)
@@ -271,12 +278,13 @@ def noise(moment: Moment) -> Array:
 
 
 class Run(NamedTuple):
-    """The state after T steps, a copy of the weights and momentum at T_0, and the means of the
-    measures over the steps of the window, each (s,), equal in weight or by eta_t."""
+    """The state after T steps, weights and momentum right after T_0, and of every measure its mean
+    and its maximum over the steps of the window, (s,); means are weighted equally or by eta_t."""
 
     state: State
     cut: tuple[Array, Array]
     means: dict[str, Array]
+    maxima: dict[str, Array]
 
 
 def run(
@@ -302,7 +310,9 @@ def run(
         measures: what to average from step `window` on; weighted by eta_t if `by_eta`.
     """
     state = start if isinstance(start, State) else State(np.array(start, dtype=float))
-    means = {name: np.zeros(len(state.W)) for name in measures or {}}
+    measures = measures or {}
+    means = {name: np.zeros(len(state.W)) for name in measures}
+    maxima = {name: np.full(len(state.W), -np.inf) for name in measures}
     total, cut = 0.0, (state.W.copy(), state.buffer.copy())
     for time in range(steps):
         if time == routing.settle and not state.settled:
@@ -314,9 +324,11 @@ def run(
             total += weight
             moment = Moment(head, routing, state, rate, time)
             for name, measure in measures.items():
-                means[name] += weight * measure(moment)
+                value = measure(moment)
+                means[name] += weight * value
+                maxima[name] = np.maximum(maxima[name], value)
         index = rng.integers(len(head.x), size=(len(state.W), batch)) if batch else None
         ramp = min(1.0, (time + 1) / horizon) / horizon if horizon else 0.0
         amount = routing.shrink * ramp / np.sqrt(head.x.shape[1])
         step(head, routing, state, rate, index, amount)
-    return Run(state, cut, {name: mean / total for name, mean in means.items()})
+    return Run(state, cut, {name: mean / total for name, mean in means.items()}, maxima)
