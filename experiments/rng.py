@@ -1,7 +1,5 @@
 """The random generators of a process: read, set, and left as they were."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager

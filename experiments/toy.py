@@ -1,6 +1,6 @@
 """Figure 2's toy: a network whose units are known, trained three ways; what each class has learned.
 
-    python -m experiments.toy [--out runs/toy] [--seeds 3]
+    python -m experiments toy [--out runs/toy] [--seeds 3]
 
 A picture is a sum of noisy templates of six things; a class is a pair of them ("a laptop is a
 keyboard and a screen"), every such thing belongs to two classes, and any other thing may be in the
@@ -8,12 +8,10 @@ picture too. The hidden units are detectors of the templates and stay so: every 
 can be read. Writes toy.json and draws fig2 from it.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from experiments.figures.fig2 import fig2
-from interpretable_sgd import InterpretableSGD, route
+from experiments.methods import DENSE, NARROWED, dynamic
+from experiments.recipes import Recipe
 
 CONCEPTS = ("keyboard", "screen", "remote control", "speaker", "table", "window")
 CLASSES = {
@@ -72,34 +71,10 @@ def network(templates: Tensor) -> nn.Sequential:
     return model
 
 
-def _sgd(model: nn.Sequential) -> torch.optim.Optimizer:
-    return torch.optim.SGD(model[2].parameters(), lr=LR, momentum=0.9, weight_decay=1e-3)
-
-
-def _dense(model: nn.Sequential) -> torch.optim.Optimizer:
-    return _sgd(model)
-
-
-def _routed(model: nn.Sequential) -> torch.optim.Optimizer:
-    route(model, k=K)
-    return _sgd(model)
-
-
-def _interpretable(model: nn.Sequential) -> torch.optim.Optimizer:
-    return InterpretableSGD(
-        model[2].parameters(),
-        lr=LR,
-        momentum=0.9,
-        weight_decay=1e-3,
-        block_size=K,
-        horizon=int(0.4 * EPOCHS * SAMPLES / BATCH),
-    )
-
-
-TRAININGS: dict[str, Callable[[nn.Sequential], torch.optim.Optimizer]] = {
-    "dense layer": _dense,
-    "Dynamic-2 layer": _routed,
-    "InterpretableSGD": _interpretable,
+TRAININGS = {
+    "dense layer": DENSE,
+    f"Dynamic-{K} layer": dynamic(K),
+    "InterpretableSGD": replace(NARROWED, options={"block_size": K}),
 }
 
 
@@ -109,12 +84,17 @@ def train(training: str, seed: int) -> dict[str, Any]:
     x, labels, templates = pictures(SAMPLES, generator)
     torch.manual_seed(seed)
     model = network(templates)
-    optimizer = TRAININGS[training](model)
+    method = TRAININGS[training]
+    recipe = Recipe(EPOCHS, BATCH, LR, schedule="constant", weight_decay=1e-3)
+    steps = EPOCHS * SAMPLES // BATCH
+    optimizer, schedulers = method.build(method.prepared(model), recipe, steps, seed)
     for _ in range(EPOCHS):
         for rows in torch.randperm(SAMPLES, generator=generator).split(BATCH):
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(x[rows]), labels[rows]).backward()
             optimizer.step()
+            for scheduler in schedulers:
+                scheduler.step()
     test_x, test_labels, _ = pictures(SAMPLES, generator)
     with torch.no_grad():
         correct = model(test_x).argmax(1) == test_labels
@@ -175,7 +155,3 @@ def main(argv: Sequence[str]) -> int:
             print(f"  {klass:11} = {text}")
     print(f"\n{stored}", *fig2((), args.out), sep="\n")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,7 +1,5 @@
 """Made-up maps and labels of the sizes and kinds of Broden's, for benchmarks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

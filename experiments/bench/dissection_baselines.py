@@ -3,8 +3,6 @@
 Index legend: ``n`` image, ``u`` unit, ``l`` label. Each returns the intersections, (u, l).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -40,3 +40,8 @@ def extra_peak(call: Callable[[], object], device: str = "cpu") -> int | None:
 def _status(field: str) -> int:
     line = next(s for s in STATUS.read_text().splitlines() if s.startswith(field))
     return int(line.split()[1]) * 1024
+
+
+def own_peak() -> int | None:
+    """This process's own peak of resident memory; getrusage's would begin at its parent's."""
+    return _status("VmHWM") if STATUS.exists() else None

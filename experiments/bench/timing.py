@@ -1,7 +1,5 @@
 """Contestants take turns, so that a busy machine is as unfair to each of them."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 
@@ -9,7 +7,10 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def turns(
-    calls: Sequence[Callable[[], object]], rounds: int, clock: str = "wall"
+    calls: Sequence[Callable[[], object]],
+    rounds: int,
+    clock: str = "wall",
+    wait: Callable[[], object] = lambda: None,
 ) -> list[list[float]]:
     """Seconds of every call in every round, after a round that does not count.
 
@@ -18,6 +19,7 @@ def turns(
         rounds: in which each is called once, in order.
         clock: "wall", or "cpu" for processor time of this process, all its threads together: on a busy
             machine and with one thread the fairer one.
+        wait: until a device has done what it was given; called before and after each call.
 
     >>> [len(times) for times in turns([int, str], rounds=3)]
     [3, 3]
@@ -26,8 +28,10 @@ def turns(
     times: list[list[float]] = [[] for _ in calls]
     for round_ in range(-1, rounds):
         for which, call in enumerate(calls):
+            wait()
             start = now()
             call()
+            wait()
             if round_ >= 0:
                 times[which].append(now() - start)
     return times

@@ -1,6 +1,4 @@
-"""Names that fit where they stand."""
-
-from __future__ import annotations
+"""Names of classes, concepts and data sets, short enough for where they stand."""
 
 import textwrap
 

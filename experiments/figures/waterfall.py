@@ -1,13 +1,9 @@
-"""Parts as bars that start where the part before ends, and their sum from 0."""
-
-from __future__ import annotations
+"""Parts of a logit as bars that start where the part before ends, and a unit's map as heat over its image."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-
-from experiments.figures import style
 
 
 def waterfall(
@@ -15,8 +11,8 @@ def waterfall(
     labels: Sequence[str],
     values: Sequence[float],
     colour: str,
-    ink: str = style.INK,
-    pale: str = style.PALE,
+    ink: str,
+    pale: str,
 ) -> None:
     """Draw parts from top to bottom.
 
@@ -44,3 +40,18 @@ def waterfall(
     axes.invert_yaxis()
     axes.tick_params(axis="x", labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def heat(axes: Axes, picture: np.ndarray, activation: np.ndarray) -> None:
+    """From the map's least to its largest value; a flat map says nothing of where and is left out.
+
+    Args:
+        axes: a panel of its own.
+        picture: (h, w, 3), in [0, 1].
+        activation: the map, (h', w').
+    """
+    height, width = picture.shape[:2]
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    axes.imshow(picture.mean(2), cmap="gray", interpolation="nearest", vmin=-0.4, vmax=1.2)
+    if np.ptp(activation) > 0:
+        axes.imshow(activation, cmap="inferno", alpha=0.6, extent=extent, interpolation="bilinear")

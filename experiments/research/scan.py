@@ -1,27 +1,15 @@
 """The literal grid of question two: what was scanned on validation images, and what is confirmed on test images."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-from experiments.models.classifiers import small_resnet
-from experiments.models.scene_nets import local
-from experiments.problems import Problem
-from experiments.research.methods import DENSE, HEAD_RECIPE, OURS, RECIPE, Method
-from experiments.research.problems import resolved
-from experiments.research.runs import Run
+from experiments.methods import DENSE, HEAD_RECIPE, OURS, RECIPE, Method
+from experiments.models.registry import Model
+from experiments.research.problems import CONCEPTS, Problem, resolved
+from experiments.run import Run
 
 CONFIRMED = (DENSE, RECIPE, HEAD_RECIPE)
-
-
-class Row(NamedTuple):
-    """A run of the scan, and what the table calls its problem."""
-
-    problem: str
-    run: Run
 
 
 def variant(
@@ -38,33 +26,34 @@ def variant(
     words = [f"K {k:g}"] + [f"{name} {value:g}" for name, value in options.items()]
     words += [f"narrows from {narrowing[0]:g} for {narrowing[1]:g}"] if narrowing else []
     words += [f"{name} {value:g}" for name, value in (inner or {}).items()]
-    options = {"block_size": k, **options}
-    return Method(", ".join(words), "InterpretableSGD", options, narrowing, None, inner or {})
+    own = {"block_size": k, **options}
+    return Method(", ".join(words), "InterpretableSGD", own, narrowing, inner or {})
 
 
 STRIDES = (2, 2, 2)
 LAST, BEFORE, SHORTCUT = "maps.5.conv2", "maps.5.conv1", "maps.5.downsample.0"
-DETAILED = resolved(epochs=8)
-LONG = resolved()
-Rows = Sequence[tuple[str, Problem, Sequence[Method]]]
+SMALL = Model("small_resnet")
+DETAILED = resolved("48 px, 8 epochs", epochs=8)
+Rows = Sequence[tuple[Problem, Sequence[Method]]]
 FIRST_SEED: Rows = (
     (
-        "24 px, 8 epochs",
-        resolved(size=24, net=small_resnet, epochs=8),
+        resolved("24 px, 8 epochs", size=24, model=SMALL, epochs=8),
         (DENSE, OURS, variant(3), variant(3, horizon=500)),
     ),
     (
-        "24 px, 8 epochs, 60 classes",
-        resolved(classes=60, size=24, net=small_resnet, epochs=8),
+        resolved("24 px, 8 epochs, 60 classes", classes=60, size=24, model=SMALL, epochs=8),
         (DENSE, OURS, variant(3)),
     ),
     (
-        "24 px, 8 epochs, 12x12 maps that see 13 px",
-        resolved(size=24, net=partial(local, units=64), epochs=8),
+        resolved(
+            "24 px, 8 epochs, 12x12 maps that see 13 px",
+            size=24,
+            model=Model("local", {"units": 64}),
+            epochs=8,
+        ),
         (DENSE, OURS, variant(3)),
     ),
     (
-        "48 px, 8 epochs",
         DETAILED,
         (
             DENSE,
@@ -78,19 +67,24 @@ FIRST_SEED: Rows = (
         ),
     ),
     (
-        "48 px, 8 epochs, M = 32",
-        resolved(net=partial(small_resnet, widths=(16, 32, 32), strides=STRIDES), epochs=8),
+        resolved(
+            "48 px, 8 epochs, M = 32",
+            model=Model("small_resnet", {"widths": (16, 32, 32), "strides": STRIDES}),
+            epochs=8,
+        ),
         (DENSE, variant(3)),
     ),
-    ("48 px, 8 epochs, 60 classes", resolved(classes=60, epochs=8), (DENSE, variant(3))),
+    (resolved("48 px, 8 epochs, 60 classes", classes=60, epochs=8), (DENSE, variant(3))),
     (
-        "48 px, 8 epochs, 12x12 maps",
-        resolved(net=partial(small_resnet, strides=(2, 2, 1)), epochs=8),
+        resolved(
+            "48 px, 8 epochs, 12x12 maps",
+            model=Model("small_resnet", {"strides": (2, 2, 1)}),
+            epochs=8,
+        ),
         (DENSE, variant(3, (0.3, 0.2), shrink=90.0)),
     ),
     (
-        "48 px, 16 epochs",
-        LONG,
+        CONCEPTS,
         (
             DENSE,
             variant(3, (0.0, 0.4)),
@@ -106,13 +100,15 @@ FIRST_SEED: Rows = (
     ),
 )
 RATES = tuple(
-    Run(replace(DETAILED, lr=lr), replace(DENSE, name=f"dense, lr {lr}"), 0, "validation")
+    replace(DETAILED, recipe=replace(DETAILED.recipe, lr=lr)).run(
+        replace(DENSE, name=f"{DENSE.name}, lr={lr}"), 0, "validation"
+    )
     for lr in (0.1, 0.4)
 )
-SECOND_SEED: Rows = (("48 px, 16 epochs", LONG, (DENSE, variant(3, (0.3, 0.2), shrink=60.0))),)
-SCAN = tuple(
-    Row(label, Run(problem, method, seed, "validation"))
+SECOND_SEED: Rows = ((CONCEPTS, (DENSE, variant(3, (0.3, 0.2), shrink=60.0))),)
+SCAN: tuple[Run, ...] = tuple(
+    problem.run(method, seed, "validation")
     for seed, rows in enumerate((FIRST_SEED, SECOND_SEED))
-    for label, problem, methods in rows
+    for problem, methods in rows
     for method in methods
 )

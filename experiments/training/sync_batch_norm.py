@@ -1,7 +1,5 @@
 """Batch norm over the images of all ranks, also on a CPU, where torch.nn.SyncBatchNorm does not run."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """What generated data sets have in common: the same images in memory and streamed, their masks, their concepts."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -56,7 +54,7 @@ class Generated(ABC):
         """Boolean tensor (classes, concepts): which concepts make up which class."""
         return torch.from_numpy(self._rows().copy())
 
-    def split(self, split: str, n: int) -> Split:
+    def split(self, split: str, n: int) -> "Split":
         """The first ``n`` images of a split, each generated when it is asked for."""
         return Split(self, split, n)
 
