@@ -35,7 +35,7 @@ from experiments.models.registry import Model
 from experiments.recipes import RECIPES, Recipe
 from experiments.run import Environment, Protocol, Run, scaled
 from experiments.store import Stored
-from experiments.tables import frame, paired_by_seed, plain
+from experiments.tables import Paired, frame, paired_by_seed, plain
 
 SCALE = "demo"
 SHOWN = 8  # test images whose maps are stored, for figures
@@ -146,7 +146,8 @@ def _demo(args: argparse.Namespace) -> int:
             console.print(line, soft_wrap=True)
         paths = [*figures(finished, args.out), args.out / "summary.json"]
         for path in [*paths, *demo_report.write_reports(args.out, finished)]:
-            console.print(f"wrote {path}", style="dim", soft_wrap=True)
+            if path.suffix in (".png", ".json", ".html"):
+                console.print(f"wrote {path}", style="dim", soft_wrap=True)
     for label, message in failures:
         console.print(f"{label} failed: {message}", style="red", markup=False, soft_wrap=True)
     if stopped:
@@ -194,7 +195,7 @@ def summary(runs: Sequence[Stored], planned: int, seconds: float) -> store.Recor
     return {**content, "hash": store.digest(content)}
 
 
-def pairs(runs: Sequence[Stored]) -> dict[str, object]:
+def pairs(runs: Sequence[Stored]) -> dict[str, Paired | None]:
     """Per data set, InterpretableSGD's accuracy minus SGD's over the seeds that both have finished."""
     rows = frame(runs)
     found = {}

@@ -82,7 +82,7 @@ class Method:
             steps: of the whole training.
             seed: of masks.
         """
-        settings = {
+        settings: dict[str, Any] = {
             "lr": recipe.lr,
             "momentum": recipe.momentum,
             "weight_decay": recipe.weight_decay,
@@ -125,7 +125,7 @@ class Method:
 OPTIMIZERS = ("SGD", "InterpretableSGD")
 
 
-def penalise(optimizer: Optimizer, head: nn.Parameter, strength: float) -> None:
+def penalise(optimizer: Optimizer, head: torch.Tensor, strength: float) -> None:
     r"""Add an L1 penalty on a head, as the paper's Res18-L1, by a proximal step after each step.
 
     .. math:: W \leftarrow \text{sign}(W) (|W| - \lambda \, lr / (1 - momentum))_+

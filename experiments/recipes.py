@@ -131,7 +131,7 @@ class Recipe:
 
 FIELDS = [field.name for field in fields(Recipe)]
 SCALES = ("tiny", "small", "paper", "code")
-SMALL = {"epochs": 8, "batch": 64, "channels_last": True}
+SMALL = Recipe(epochs=8, batch=64, channels_last=True)
 # The paper, section 4: batch 256, 200 epochs, lr .1 divided every 70, momentum .9; weight decay 5e-4 on
 # CIFAR-10, and 1e-4 on Places365 "keeping all the other hyperparameters the same", over the 70 epochs of
 # Figure 5. The authors' code (github.com/sunyiyou/dynamic-k-activation, train.py) trains 90 epochs on
@@ -142,19 +142,19 @@ FASHION = Recipe(epochs=20, batch=128, lr=0.1)
 RECIPES: dict[str, dict[str, Recipe]] = {
     "cifar10": {
         "tiny": Recipe(epochs=4, batch=16),
-        "small": Recipe(**SMALL),
+        "small": SMALL,
         "paper": PAPER,
         "code": PAPER,
     },
     "places365": {
         "tiny": Recipe(epochs=4, batch=16, weight_decay=1e-4),
-        "small": Recipe(**SMALL, weight_decay=1e-4),
+        "small": replace(SMALL, weight_decay=1e-4),
         "paper": replace(PAPER, epochs=70, milestones=(70,), weight_decay=1e-4),
         "code": replace(PAPER, epochs=90, milestones=(30, 60), weight_decay=1e-4),
     },
     "scenes": {
         "tiny": Recipe(epochs=3, batch=16),
-        "small": Recipe(**SMALL),
+        "small": SMALL,
         "paper": SCENES,
         "code": SCENES,
     },

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from experiments.figures.fig2 import fig2
 from experiments.methods import DENSE, NARROWED, dynamic
 from experiments.recipes import Recipe
+from interpretable_sgd import analysis
 
 CONCEPTS = ("keyboard", "screen", "remote control", "speaker", "table", "window")
 CLASSES = {
@@ -60,15 +61,11 @@ def network(templates: Tensor) -> nn.Sequential:
     Its weights start positive: a Dynamic-K layer sends no gradient to a product below zero, and
     with six units, unlike with hundreds, a class may have none above.
     """
-    model = nn.Sequential(
-        nn.Linear(PIXELS, len(CONCEPTS), bias=False),
-        nn.ReLU(),
-        nn.Linear(len(CONCEPTS), len(CLASSES)),
-    )
-    model[0].weight.data.copy_(templates)
-    model[0].requires_grad_(False)
-    model[2].weight.data.abs_()
-    return model
+    detectors = nn.Linear(PIXELS, len(CONCEPTS), bias=False).requires_grad_(False)
+    detectors.weight.data.copy_(templates)
+    head = nn.Linear(len(CONCEPTS), len(CLASSES))
+    head.weight.data.abs_()
+    return nn.Sequential(detectors, nn.ReLU(), head)
 
 
 TRAININGS = {
@@ -98,7 +95,7 @@ def train(training: str, seed: int) -> dict[str, Any]:
     test_x, test_labels, _ = pictures(SAMPLES, generator)
     with torch.no_grad():
         correct = model(test_x).argmax(1) == test_labels
-    head = model[2]
+    head = analysis.find_head(model)
     return {
         "training": training,
         "seed": seed,

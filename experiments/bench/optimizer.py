@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.box import SIMPLE_HEAD
@@ -82,15 +83,16 @@ def measure(device: str, steps: int, batch: int, *, memory: bool = True) -> stor
     seconds = rounds(calls, steps, device)
     peaks = peak_growths(device, batch) if memory else {}
     dense = peaks.get("SGD")
-    rows = {}
+    rows: dict[str, Any] = {}
     for name, own in seconds.items():
+        peak = peaks.get(name)
         ratios = [a / b for a, b in zip(own, seconds["SGD"], strict=True)]
         rows[name] = {
             "milliseconds": 1e3 * statistics.median(own),
             "ratio": statistics.median(ratios),
             "ratio_95": median_interval(ratios),
-            "peak_bytes": peaks.get(name),
-            "peak_ratio": peaks[name] / dense if dense else None,
+            "peak_bytes": peak,
+            "peak_ratio": peak / dense if peak and dense else None,
         }
     return {
         "contestants": rows,

@@ -128,7 +128,7 @@ def resnet(args: argparse.Namespace) -> None:
     torch.manual_seed(0)
     images = torch.rand(16, 3, 224, 224, device=args.device)
     labels = torch.randint(365, (16,), device=args.device)
-    calls = []
+    calls: list[Callable[[], None]] = []
     for model in (resnet18(num_classes=365), route(resnet18(num_classes=365), k=5)):
         model.to(args.device)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
@@ -169,11 +169,13 @@ def _table(
     naive_time, naive_peak = times["straightforward"], peaks["straightforward"]
     for name in contestants:
         peak = peaks[name]
-        known = peak is not None and naive_peak is not None
+        memory, share = "?", "?"
+        if peak is not None and naive_peak is not None:
+            memory, share = f"{peak / 1e6:.1f}", f"{peak / naive_peak:.4f}"
         print(
             f"| {kind} | {', '.join(map(str, size))} | {name} | {1e3 * times[name]:.2f} "
-            f"| {times[name] / dense:.1f} | {f'{peak / 1e6:.1f}' if known else '?'} "
-            f"| {naive_time / times[name]:.1f} | {f'{peak / naive_peak:.4f}' if known else '?'} |",
+            f"| {times[name] / dense:.1f} | {memory} "
+            f"| {naive_time / times[name]:.1f} | {share} |",
             flush=True,
         )
 

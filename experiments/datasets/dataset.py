@@ -153,7 +153,7 @@ class Augmented(Dataset[tuple[Tensor, int]]):
         if self.transform is None:
             return sample, label
         with torch.random.fork_rng(devices=[]):
-            torch.random.default_generator.manual_seed(derived(self.seed, epoch, index))
+            torch.default_generator.manual_seed(derived(self.seed, epoch, index))
             return self.transform(sample), label
 
     def __getitems__(self, keys: Sequence[Key]) -> Any:

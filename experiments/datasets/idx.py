@@ -53,7 +53,8 @@ def read_mnist(path: Path) -> Pictures:
 
 def _read(path: Path, class_names: tuple[str, ...], expected: str) -> Pictures:
     folder = find(path, expected)
-    parts, checksums = {}, {}
+    parts: dict[str, InMemory] = {}
+    checksums: dict[str, str] = {}
     for part, names in FILES.items():
         images, labels = (read_idx(_file(folder, name, expected)) for name in names)
         if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels):

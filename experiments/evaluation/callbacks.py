@@ -9,6 +9,7 @@ from experiments.datasets.dataset import Augmented, Labelled, LabelledData, coll
 from experiments.evaluation.metrics import head_metrics, read
 from experiments.evaluation.unit_labels import UnitLabeller
 from experiments.models.registry import units_of
+from experiments.rng import derived
 from interpretable_sgd import analysis, gradient_product
 
 LOOKS = 5  # epochs at which units are compared with concepts
@@ -101,7 +102,7 @@ class StepMetrics:
 
     def _gradient(self, model: nn.Module, step: int) -> float:
         # a function of (seed, step), so that a resumed run measures what the uninterrupted one does
-        generator = torch.Generator().manual_seed(self.seed + 2**32 * step)
+        generator = torch.Generator().manual_seed(derived(self.seed, step))
         chosen = torch.randperm(len(self.samples), generator=generator)[: 2 * self.batch].tolist()
         device = next(model.parameters()).device
         halves = [

@@ -128,6 +128,7 @@ def _of(series: Series, runs: Sequence[Stored]) -> list[Stored]:
 def seeds(runs: Runs) -> str:
     """How many seeds each series has, for a title.
 
+    >>> from pathlib import Path
     >>> run = Stored(Path("x"), {"seed": 0})
     >>> seeds({DENSE: [run]}), seeds({DENSE: [run, run], D5: [run, run]})
     ('1 seed', '2 seeds')

@@ -47,6 +47,7 @@ def small_resnet(
         widths: channels of the stem and of each block; the last is the number of units.
         strides: of each block.
 
+    >>> import torch
     >>> small_resnet(3, 24)(torch.rand(2, 3, 24, 24)).shape
     torch.Size([2, 24])
     """
@@ -79,6 +80,7 @@ def glyph_net(channels: int, classes: int, units: int = 96) -> Classifier:
 
     Batch norm follows the maximum, so a unit is the ReLU of a standardised evidence.
 
+    >>> import torch
     >>> glyph_net(1, 20).units(torch.rand(4, 1, 24, 24)).min() >= 0
     tensor(True)
     """
@@ -106,7 +108,8 @@ def widened(
     body = small_resnet(channels, classes, strides=strides)
     last = body.fc.in_features
     point = [nn.Conv2d(last, units, 1, bias=False), nn.BatchNorm2d(units), nn.ReLU(inplace=True)]
-    return Classifier(nn.Sequential(*body.maps, *point), body.pool, units, classes)
+    maps = nn.Sequential(*body.maps.children(), *point)
+    return Classifier(maps, body.pool, units, classes)
 
 
 def local(channels: int, classes: int, units: int, blocks: int = 2) -> Classifier:
@@ -126,4 +129,5 @@ def local(channels: int, classes: int, units: int, blocks: int = 2) -> Classifie
             nn.BatchNorm2d(outside),
             nn.ReLU(inplace=True),
         ]
-    return Classifier(nn.Sequential(*body.maps, *points), body.pool, units, classes)
+    maps = nn.Sequential(*body.maps.children(), *points)
+    return Classifier(maps, body.pool, units, classes)

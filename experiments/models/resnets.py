@@ -9,7 +9,7 @@ SMALL = 64  # pixels up to which the stem keeps the resolution
 CHANNELS = 64  # of the stem and of layer1's blocks
 
 
-class Narrow(ResNet):
+class Narrow(ResNet):  # type: ignore[misc]
     """A ResNet whose every layer has `share` of the channels; its modules keep their names.
 
     Args:

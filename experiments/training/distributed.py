@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 from torch.distributed.rendezvous import rendezvous
 
@@ -71,17 +72,17 @@ class Ranks:
         """What the first rank's call returned, or raised, on every rank."""
         if self.count == 1:
             return action()
-        outcome: list[tuple[T | None, Exception | None]] = [(None, None)]
+        outcome: list[Any] = [None, None]
         if self.first:
             try:
-                outcome = [(action(), None)]
+                outcome[0] = action()
             except Exception as error:
-                outcome = [(None, error)]
+                outcome[1] = error
         dist.broadcast_object_list(outcome, device=CPU)
-        value, error = outcome[0]
-        if error is not None:
-            raise error
-        return value  # type: ignore[return-value]
+        if outcome[1] is not None:
+            raise outcome[1]
+        answer: T = outcome[0]
+        return answer
 
 
 ALONE = Ranks()
@@ -120,7 +121,7 @@ def joined(device: str | None = None, timeout: timedelta = TIMEOUT) -> Iterator[
         yield here
     except Exception as error:
         # the group stays: to destroy it waits for ranks that are at some other collective
-        failure = RankError(_blamed(here, error, dist.PrefixStore("failures", store)))
+        failure = RankError(_blamed(here, error, PrefixStore("failures", store)))
         get_error_handler().record_exception(failure)  # for the launcher's own summary
         raise failure from error
     except BaseException:
@@ -141,7 +142,7 @@ def _device(kind: str, local: int) -> torch.device:
     return torch.device("cuda", local)
 
 
-def _blamed(here: Ranks, error: Exception, store: dist.Store) -> str:
+def _blamed(here: Ranks, error: Exception, store: Store) -> str:
     """Who failed first, for all: the others only notice that it is gone."""
     own = (
         f"rank {here.rank} of {here.count} on {socket.gethostname()} failed: "
@@ -153,7 +154,7 @@ def _blamed(here: Ranks, error: Exception, store: dist.Store) -> str:
     return own if first == own else f"rank {here.rank} of {here.count} ends, as {first}"
 
 
-def rendezvous_store(store: dist.Store, rank: int, count: int, timeout: timedelta) -> dist.Store:
+def rendezvous_store(store: Store, rank: int, count: int, timeout: timedelta) -> Store:
     """The store under a name that all ranks of this start know, and no earlier one.
 
     Every rank asks under a name of its own that nobody has used, and the first rank answers all that
@@ -174,7 +175,7 @@ def rendezvous_store(store: dist.Store, rank: int, count: int, timeout: timedelt
         store.wait([f"answer/{name}"], timeout)
         session = store.get(f"answer/{name}").decode()
         store.set(f"{session}/{rank}", "")
-        return dist.PrefixStore(session, store)
+        return PrefixStore(session, store)
     missing, end = set(range(1, count)), time.monotonic() + timeout.total_seconds()
     while missing:
         for other in sorted(missing):
@@ -184,7 +185,7 @@ def rendezvous_store(store: dist.Store, rank: int, count: int, timeout: timedelt
         if missing and time.monotonic() > end:
             raise TimeoutError(f"rank {min(missing)} of {count} did not come within {timeout}")
         time.sleep(POLL if missing else 0)
-    return dist.PrefixStore(name, store)
+    return PrefixStore(name, store)
 
 
 def leave(status: int = 0) -> NoReturn:

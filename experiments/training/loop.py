@@ -295,8 +295,9 @@ class Training:
     def _part(self, last: bool) -> AbstractContextManager[Any]:
         """Around a part of a step's batch: ranks need each other's gradients after the last one."""
         replica = self._replica
-        wrapped = isinstance(replica, DistributedDataParallel)
-        return replica.no_sync() if wrapped and not last else nullcontext()
+        if last or not isinstance(replica, DistributedDataParallel):
+            return nullcontext()
+        return replica.no_sync()
 
     @property
     def _lr(self) -> float:

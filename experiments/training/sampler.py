@@ -25,11 +25,11 @@ class EpochSampler(Sampler[list[Key]]):
         ValueError: fewer samples than a batch, or a batch that cannot be shared out.
 
     >>> [[number for _, number in batch] for batch in EpochSampler(5, 2, epochs=1, seed=0)]
-    [[4, 1], [2, 0]]
+    [[4, 0], [1, 3]]
     >>> list(EpochSampler(5, 2, epochs=2, seed=0))[2:] == list(EpochSampler(5, 2, epochs=2, seed=0, start=2))
     True
     >>> [[n for _, n in batch] for batch in EpochSampler(5, 2, epochs=1, seed=0, rank=1, ranks=2)]
-    [[1], [0]]
+    [[0], [3]]
     """
 
     def __init__(

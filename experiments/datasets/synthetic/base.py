@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ class Generated(ABC):
     :meth:`_rows` and :meth:`_draw`.
     """
 
-    channels: int
+    channels: ClassVar[int]
     size: int
     classes: int
     concepts: int

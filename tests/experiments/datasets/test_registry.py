@@ -9,9 +9,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from experiments.datasets import presets
+from experiments.datasets.dataset import collate
 from experiments.datasets.registry import REGISTRY, availability, open_data
 from experiments.datasets.spec import DataError
-from experiments.training.sampler import Order
+from experiments.training.sampler import EpochSampler
 
 SIZES = {"scenes": 24, "glyphs": 24, "digits": 8, "cifar10": 32, "places365": 32}
 
@@ -102,9 +103,14 @@ def test_places_at_another_size(tmp_path, monkeypatch):
 
 def test_workers_change_nothing(out):
     images = open_data("places365", out=out)
-    order = Order(len(images.train), 16, epochs=1, seed=0)
+    order = EpochSampler(len(images.train), 16, epochs=1, seed=0)
     batches = [
-        [images for images, _ in DataLoader(images.train, batch_sampler=order, num_workers=workers)]
+        [
+            images
+            for images, _ in DataLoader(
+                images.train, batch_sampler=order, num_workers=workers, collate_fn=collate
+            )
+        ]
         for workers in (0, 2)
     ]
     assert len(batches[0]) == 18 and torch.equal(*map(torch.stack, batches))

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from experiments.evaluation import explained
+from experiments.datasets.dataset import Augmented, InMemory, LabelledData
+from experiments.evaluation import snapshots
 from interpretable_sgd import route
 
 
@@ -39,15 +40,30 @@ def arrays_of(net: nn.Module, images: torch.Tensor) -> dict[str, np.ndarray]:
 def test_parts_and_biases_add_up_to_the_two_highest_logits_of_any_head():
     for k in (None, 2):
         net, images = net_and_images(k)
+        test = InMemory(images, torch.zeros(9))
+        data = LabelledData(
+            "x",
+            tuple("abcde"),
+            (3, 4, 4),
+            Augmented(test, None, 0),
+            test,
+            test,
+            test,
+            lambda x: x,
+            {},
+        )
+        found = snapshots.decisions(net, data, 9)
         arrays = arrays_of(net, images)
-        found = explained.verdicts(net, arrays)
-        sums = found["verdict_parts"].sum(2) + found["verdict_biases"]
+        assert np.allclose(found["logits"], arrays["logits"], atol=1e-6)
+        assert np.allclose(found["maps"].mean((2, 3)), found["units"], atol=1e-6)
+        sums = found["decision_parts"].sum(2) + found["decision_biases"]
         highest = np.sort(arrays["logits"], axis=1)[:, ::-1][:, :2]
         assert np.allclose(sums, highest, atol=1e-6)
-        assert k is None or ((found["verdict_parts"] != 0).sum(2) <= k).all()
+        assert k is None or ((found["decision_parts"] != 0).sum(2) <= k).all()
         assert np.array_equal(
             found["pictures"][2], (images[2] * 255).round().byte().permute(1, 2, 0)
         )
+        assert "masks" not in found and found["class_names"].tolist() == list("abcde")
 
 
 def test_top_images_are_those_of_the_largest_peaks():
@@ -55,7 +71,7 @@ def test_top_images_are_those_of_the_largest_peaks():
     arrays = arrays_of(net, images)
     arrays["weight"] = np.full((5, 4), -1, dtype=np.float32)
     arrays["weight"][0, 2] = arrays["weight"][1, 0] = 1
-    found = explained.top_images(net, TensorDataset(images, torch.zeros(9)), arrays)
+    found = snapshots.top_images(net, TensorDataset(images, torch.zeros(9)), arrays)
     assert found["top_targets:layer4"].tolist() == [0, 1, 2, 3]
     assert found["top_units:layer4"].tolist() == [0, 2]
     assert found["top_counts:layer4"].tolist() == [0, 3]
@@ -72,5 +88,5 @@ def test_top_images_are_those_of_the_largest_peaks():
 def test_a_head_that_reads_no_unit_has_no_pictures():
     net, images = net_and_images()
     arrays = {"weight": np.zeros((5, 4), dtype=np.float32)}
-    found = explained.top_images(net, TensorDataset(images, torch.zeros(9)), arrays)
+    found = snapshots.top_images(net, TensorDataset(images, torch.zeros(9)), arrays)
     assert found["top_units:layer4"].shape == (0,) and len(found["top_pictures:layer4"]) == 0

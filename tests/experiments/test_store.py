@@ -1,16 +1,17 @@
 """What was saved is what is loaded; what is not finished, or not to be trusted, is not a run."""
 
+import json
 import os
 
 import numpy as np
 import pytest
 import torch
 
-from experiments.paper import store
+from experiments import store
 
 CONFIG = {
-    "network": "resnet18",
-    "method": "sgd",
+    "model": "resnet18",
+    "method": "SGD",
     "data": "scenes",
     "scale": "tiny",
     "seed": 0,
@@ -18,17 +19,19 @@ CONFIG = {
 }
 
 
-def save(out, top1=0.5, **config):
+def save(out, accuracy=0.5, **config):
     arrays = {"weight": np.eye(2, dtype=np.float32)}
     weights = {"fc.weight": torch.eye(3)[:, :2].T}
-    return store.save(out, CONFIG | config, {"top1": top1}, arrays, weights)
+    return store.save(out, CONFIG | config, {"accuracy": accuracy}, arrays, weights)
 
 
 def test_what_was_saved_is_loaded(tmp_path):
     saved = save(tmp_path)
     (loaded,) = store.load(tmp_path)
     assert loaded == saved == store.find(tmp_path, CONFIG)
-    assert loaded["top1"] == 0.5 and loaded["network"] == "resnet18" and loaded["config"] == CONFIG
+    assert (
+        loaded["accuracy"] == 0.5 and loaded["model"] == "resnet18" and loaded["config"] == CONFIG
+    )
     assert np.array_equal(loaded.arrays["weight"], np.eye(2))
     assert torch.equal(loaded.weights()["fc.weight"], torch.eye(3)[:, :2].T)
 
@@ -40,11 +43,11 @@ def test_another_configuration_is_another_run(tmp_path):
 
 
 def test_of_one_label_the_run_written_last_is_loaded(tmp_path):
-    new = save(tmp_path, top1=0.7, lr=0.2)
+    new = save(tmp_path, accuracy=0.7, lr=0.2)
     old = save(tmp_path)
     os.utime(old.folder / store.RECORD, (0, 0))
     save(tmp_path, seed=1)
-    assert [run["top1"] for run in store.load(tmp_path)] == [0.7, 0.5]
+    assert [run["accuracy"] for run in store.load(tmp_path)] == [0.7, 0.5]
     assert store.load(tmp_path)[0].folder == new.folder != old.folder
 
 
@@ -78,3 +81,32 @@ def test_a_damaged_record_is_said(tmp_path):
         store.StoreError, match=r"record\.json must be the record of a finished run"
     ):
         store.find(tmp_path, CONFIG)
+
+
+def test_a_run_without_its_weights_does_not_count(tmp_path):
+    (save(tmp_path).folder / store.WEIGHTS).unlink()
+    with pytest.raises(store.StoreError, match="its weights are gone"):
+        store.find(tmp_path, CONFIG)
+
+
+def test_equal_values_have_equal_hashes():
+    assert store.digest({"a": 1, "b": [2.5]}) == store.digest({"b": (2.5,), "a": 1})
+    assert store.digest({"a": 1}) != store.digest({"a": 2})
+
+
+def test_nan_is_no_json(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        store.canonical({"a": float("nan")})
+    with pytest.raises(ValueError, match="JSON"):
+        store.write_json(tmp_path / "x.json", float("nan"))
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_a_list_of_records_has_a_line_for_each(tmp_path):
+    store.write_lines(tmp_path / "x.json", [{"b": 1, "a": 2}, {}])
+    assert (tmp_path / "x.json").read_text() == '[\n{"a":2,"b":1},\n{}\n]\n'
+    assert json.loads((tmp_path / "x.json").read_text()) == [{"a": 2, "b": 1}, {}]
+
+
+def test_versions_name_what_shapes_a_result():
+    assert {"python", "torch", "numpy", "interpretable-sgd"} <= set(store.versions())

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from experiments.datasets.concepts import concept_arrays
 from experiments.datasets.synthetic.scenes import Scenes
-from experiments.evaluation import concept_units
+from experiments.evaluation import concept_agreement as agreement
 from experiments.models.classifiers import Classifier
 from interpretable_sgd import analysis
 
@@ -40,7 +41,9 @@ def oracle(source, n):
 def figures():
     source = Scenes(size=24)
     model = oracle(source, 200)
-    return concept_units.measure(model, model.fc.weight.detach(), source, "validation", 200)
+    return agreement.concept_agreement(
+        model.fc.weight, agreement.unit_concepts(model, source, "validation", 200)
+    )
 
 
 def test_a_net_of_concepts_has_true_formulas(figures):
@@ -55,7 +58,7 @@ def test_a_net_of_concepts_has_true_formulas(figures):
 def test_a_false_formula_has_the_f1_of_its_overlap():
     truth = torch.tensor([[True, True, False]])
     iou = torch.eye(3)
-    found = concept_units.agreeing(iou, {"weight": torch.tensor([[True, False, True]])}, truth)
+    found = agreement.agreeing(iou, {"weight": torch.tensor([[True, False, True]])}, truth)
     assert found["weight"]["f1"] == pytest.approx(0.5)
     assert found["mean_iou"] == found["weight"]["mean_iou"] == 1
 
@@ -63,11 +66,11 @@ def test_a_false_formula_has_the_f1_of_its_overlap():
 @pytest.mark.parametrize("quantile", [0.003, 0.005, 0.012])
 def test_a_concept_itself_reaches_the_ceiling(quantile):
     source = Scenes(size=24)
-    concepts = concept_units.concepts_of(source, "validation", 150)
+    concepts = concept_arrays(source, "validation", 150)
     coverage = source.masks("validation", 150).double().mean((0, 2, 3))
     model = oracle(source, 150)
     found = analysis.dissect(model, model.maps, concepts, quantile=quantile, permutations=0)
-    ceiling = concept_units.ceiling(coverage, quantile)
+    ceiling = agreement.ceiling(coverage, quantile)
     assert ceiling.min() < 0.8
     torch.testing.assert_close(found.best, ceiling, rtol=0, atol=0.01)
     others = found.iou["category"].clone().fill_diagonal_(0)
@@ -76,11 +79,11 @@ def test_a_concept_itself_reaches_the_ceiling(quantile):
 
 def test_formulas_are_few_and_positive():
     strength = torch.tensor([[0.0, -1.0, 0.0, 2.0, 1.0, 3.0, 0.5, 0.1]])
-    assert concept_units.formulas(strength).sum() == 5
-    assert concept_units.formulas(-strength).sum() == 1
+    assert agreement.formulas(strength).sum() == 5
+    assert agreement.formulas(-strength).sum() == 1
 
 
 def test_contributions_are_weights_times_what_a_class_shows():
     activations = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 5.0]])
-    found = concept_units.contributions(torch.eye(2), activations, torch.tensor([0, 0, 1]))
+    found = agreement.contributions(torch.eye(2), activations, torch.tensor([0, 0, 1]))
     assert found.tolist() == [[2.0, 0.0], [0.0, 5.0]]

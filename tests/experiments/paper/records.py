@@ -2,20 +2,20 @@
 
 from pathlib import Path
 
-from experiments.paper.store import Stored
+from experiments.store import Stored
 
 
-def run(network="resnet18", method="sgd", data="cifar10", seed=0, scale="tiny", **numbers):
+def run(method="SGD", data="cifar10", seed=0, scale="tiny", model="resnet18", **numbers):
     """A stored run whose numbers are told, or round."""
     record = {
-        "network": network,
+        "model": model,
         "method": method,
         "data": data,
         "seed": seed,
         "scale": scale,
-        "top1": 0.5,
+        "accuracy": 0.5,
         "top5": 0.9,
-        "validation_top1": 0.4,
+        "validation_accuracy": 0.4,
         "weights_per_class": 64.0,
         "residual_at_5": 0.25,
         "unit_labels": None,
@@ -23,3 +23,8 @@ def run(network="resnet18", method="sgd", data="cifar10", seed=0, scale="tiny", 
         **numbers,
     }
     return Stored(Path("nowhere"), record)
+
+
+def heads(*points, solver="saga"):
+    """Sparse heads, of weights and accuracies."""
+    return [{"solver": solver, "weights": w, "accuracy": a} for w, a in points]
