@@ -1,7 +1,8 @@
 """Classifiers with about five readable units per class, by changing the optimizer."""
 
+from interpretable_sgd.convergence.gradients import gradient_product
 from interpretable_sgd.convergence.rate_test import Rate, estimate_rate
-from interpretable_sgd.convergence.recorder import Recorder, gradient_product
+from interpretable_sgd.convergence.recorder import Recorder
 from interpretable_sgd.layers.conversion import route, unroute
 from interpretable_sgd.layers.dynamic import DynamicConv2d, DynamicLinear
 from interpretable_sgd.layers.em_routing import EMRoutingLinear

@@ -45,9 +45,13 @@ def resnet(name: str, width: int, classes: int, channels: int, norm: str, small:
             return stage
 
     net = Narrow(
-        type(stages[0][0]), [len(stage) for stage in stages], groups=full.groups,
-        width_per_group=full.base_width, norm_layer=_norm(norm), num_classes=classes,
-    )  # fmt: skip
+        type(stages[0][0]),
+        [len(stage) for stage in stages],
+        groups=full.groups,
+        width_per_group=full.base_width,
+        norm_layer=_norm(norm),
+        num_classes=classes,
+    )
     kernel, stride, padding = (3, 1, 1) if small else (7, 2, 3)
     net.conv1 = nn.Conv2d(channels, width, kernel, stride, padding, bias=False)
     net.bn1 = _norm(norm)(width)

@@ -122,6 +122,26 @@ class Claim:
         if (self.expected == HOLDS_UNDER) != bool(self.condition):
             raise ValueError(f"{self.name}: a condition goes with the verdict {HOLDS_UNDER}")
 
+    def __call__(self, quick: bool, seed: int) -> Check:
+        """Check it."""
+        return self.function(quick, seed)
+
+
+def claim(
+    name: str, source: str, statement: str, expected: str = HOLDS, *, condition: str = ""
+) -> Callable[[Callable[[bool, int], Check]], Claim]:
+    """Make a function of (quick, seed) the claim that it checks; see `Claim`.
+
+    Args:
+        condition: under which it holds, which is then what is expected.
+    """
+
+    def decorate(function: Callable[[bool, int], Check]) -> Claim:
+        verdict = HOLDS_UNDER if condition else expected
+        return Claim(name, source, statement, verdict, function, condition)
+
+    return decorate
+
 
 @dataclass(frozen=True)
 class Verdict:

@@ -100,9 +100,14 @@ def _figure(
             )
             for slope, style, label in REFERENCES:
                 axes.plot(
-                    curve.T, curve.mean[0] * (curve.T / curve.T[0]) ** slope, style, color="0.6",
-                    lw=0.8, zorder=0, label=label,
-                )  # fmt: skip
+                    curve.T,
+                    curve.mean[0] * (curve.T / curve.T[0]) ** slope,
+                    style,
+                    color="0.6",
+                    lw=0.8,
+                    zorder=0,
+                    label=label,
+                )
         axes.set_xscale("log")
         axes.set_yscale("log")
         shown = curve.T[:: -(-len(curve.T) // 5)]
@@ -113,9 +118,13 @@ def _figure(
         axes.tick_params(which="both", labelsize=6)
     handles = dict(zip(*reversed(grid[0].get_legend_handles_labels()), strict=True))
     figure.legend(
-        list(handles.values()), list(handles), fontsize=7, frameon=False, ncols=len(handles),
+        list(handles.values()),
+        list(handles),
+        fontsize=7,
+        frameon=False,
+        ncols=len(handles),
         loc="outside upper center",
-    )  # fmt: skip
+    )
     figure.supxlabel(f"T ({caption})", fontsize=8)
     figure.supylabel(measured, fontsize=8)
     figure.savefig(path, dpi=120)

@@ -1,12 +1,16 @@
 """All claims, in the order of the table."""
 
+from types import ModuleType
+
 from theory.claim import Claim
 from theory.claims import (
     biased,
     certificates,
     convolution,
     counterexamples,
+    decaying_steps,
     divergence,
+    dynamic_k,
     hidden,
     lemma2,
     library,
@@ -15,31 +19,46 @@ from theory.claims import (
     proof,
     rate_test,
     rates_in_f,
-    routing,
+    routed,
+    routed_rates,
+    settled,
     shared,
     slopes,
     unbiased,
 )
 
-CLAIMS: list[Claim] = [
-    *proof.CLAIMS,
-    *counterexamples.CLAIMS,
-    *divergence.CLAIMS,
-    *shared.CLAIMS,
-    *unbiased.CLAIMS,
-    *biased.CLAIMS,
-    *rates_in_f.CLAIMS,
-    *slopes.CLAIMS,
-    *lemma2.CLAIMS,
-    *hidden.CLAIMS,
-    *convolution.CLAIMS,
-    *probabilities.CLAIMS,
-    *routing.CLAIMS,
-    *library.CLAIMS,
-    *rate_test.CLAIMS,
-    *power.CLAIMS,
-    *certificates.CLAIMS,
-]
+MODULES: tuple[ModuleType, ...] = (
+    proof,
+    counterexamples,
+    divergence,
+    shared,
+    unbiased,
+    biased,
+    settled,
+    routed,
+    rates_in_f,
+    slopes,
+    lemma2,
+    hidden,
+    convolution,
+    probabilities,
+    dynamic_k,
+    library,
+    rate_test,
+    routed_rates,
+    decaying_steps,
+    power,
+    certificates,
+)
+
+
+def claims_of(module: ModuleType) -> list[Claim]:
+    """A module's claims: those it defines, in their order, and the families in its `CLAIMS`."""
+    own = [value for value in vars(module).values() if isinstance(value, Claim)]
+    return own + list(getattr(module, "CLAIMS", ()))
+
+
+CLAIMS = [claim for module in MODULES for claim in claims_of(module)]
 
 
 def named(names: list[str]) -> list[Claim]:

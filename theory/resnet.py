@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from interpretable_sgd.convergence import fit_power
 from theory.architectures import NORMS, calibrate, resnet
 from theory.descriptive import MODES, PRECISIONS, Experiment, train
-from theory.reference.estimate import fit
 
 LABEL = "descriptive, not certified"
 
@@ -51,7 +51,7 @@ def measure(
         start = time.monotonic()
         runs = [[train(experiment, mode, T, seed + s) for s in range(seeds)] for T in horizons]
         averages = np.array([[run.average for run in row] for row in runs])
-        found = fit(np.array(horizons, dtype=float), averages, np.random.default_rng(seed))
+        found = fit_power(horizons, averages, seed=seed)
         last = runs[-1]
         results[mode] = {
             "slope": float(found.slope),
@@ -84,9 +84,10 @@ def _line(mode: str, found: dict[str, Any]) -> str:
 def parser() -> argparse.ArgumentParser:
     """Of the command line."""
     arguments = argparse.ArgumentParser(
-        "python -m theory resnet", description=__doc__,
+        "python -m theory resnet",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     add = arguments.add_argument
     add("--device", default="cpu", help="cpu or cuda")
     add("--model", default="resnet18", help="a ResNet of torchvision")
@@ -134,17 +135,27 @@ def experiment(options: argparse.Namespace) -> Experiment:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net = resnet(
-                options.model, options.width, int(labels.max()) + 1, images.shape[1],
-                options.norm, small=images.shape[-1] <= 64,
-            ).to(options.device)  # fmt: skip
+                options.model,
+                options.width,
+                int(labels.max()) + 1,
+                images.shape[1],
+                options.norm,
+                small=images.shape[-1] <= 64,
+            ).to(options.device)
         calibrate(net, images)
         return net
 
     build(options.seed)
     return Experiment(
-        build, images, labels, options.batch, options.scale, options.block_size, options.layers,
+        build,
+        images,
+        labels,
+        options.batch,
+        options.scale,
+        options.block_size,
+        options.layers,
         precision=options.precision,
-    )  # fmt: skip
+    )
 
 
 def main(argv: list[str]) -> int:

@@ -1,7 +1,5 @@
-"""What an ordinary training loop writes down about its convergence, and a plot of it."""
+"""What an ordinary training loop writes down about its convergence."""
 
-import copy
-import itertools
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -10,142 +8,159 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
+
+from interpretable_sgd.convergence import diagnosis, plots
+from interpretable_sgd.convergence.diagnosis import Fault
+from interpretable_sgd.convergence.stretches import drawn_step, stretch_end, widths
 
 Array = NDArray[np.float64]
 Number = float | Tensor
-Loss = Callable[[nn.Module], Tensor]
-
-REFERENCES = ((-0.5, ":", "slope -1/2"), (-1.0, "--", "slope -1"))
+PHASES = {"form": 0.0, "route": 1.0, "settle": 2.0}
 
 
-def gradient_product(model: nn.Module, first: Loss, second: Loss | None = None) -> float:
-    r"""<grad f_1, grad f_2>, an unbiased estimate of |grad F|^2 from two disjoint half batches.
+class Conditions(Protocol):
+    """What reads conditions of the theorems, as `convergence.Conditions` does."""
 
-    The squared norm of one batch's gradient is |grad F|^2 plus the variance, so it stays up when
-    F has converged; the product of two independent gradients has no such term. It may be negative.
-
-    Gradients are of a copy in evaluation mode: `.grad`, batch statistics and the optimizer's own
-    statistics are left alone, and per-sample masks do not touch them.
-
-    Args:
-        model: f_1 and f_2 are functions of a model like this.
-        first: the loss on one half batch, or on all data.
-        second: the loss on the other half; None for |grad f_1|^2, right if f_1 is on all data.
-
-    >>> model = torch.nn.Linear(1, 1, bias=False).requires_grad_()
-    >>> round(gradient_product(model, lambda m: 3 * m.weight.sum()), 3)
-    9.0
-    """
-    plain = copy.deepcopy(model).eval()
-    parameters = [p for p in plain.parameters() if p.requires_grad]
-
-    def gradient(loss: Loss) -> tuple[Tensor, ...]:
-        with torch.enable_grad():
-            return torch.autograd.grad(
-                loss(plain), parameters, allow_unused=True, materialize_grads=True
-            )
-
-    one = gradient(first)
-    two = one if second is None else gradient(second)
-    products = [(a.double() * b.double()).sum() for a, b in zip(one, two, strict=True)]
-    return float(torch.stack(products).sum())
-
-
-class Routing(Protocol):
-    """What reads back the routing of its layers, as `InterpretableSGD` does."""
-
-    def routed_units(self) -> Mapping[str, Any]:
-        """Routed units by layer."""
+    def read(self) -> Mapping[str, float]:
+        """Values by name; none where a reading would cost too much now."""
         ...
 
 
 class Recorder:
-    """Loss, gradient norm, accuracy and selected shares of a run, at log-spaced steps.
+    """Loss, gradient, routing and conditions of a run, read at random steps of stretches.
 
-    Call `step` once per training step. Between the chosen steps it only adds up the loss, without
-    waiting for the device; what is costly is passed as a function, called at chosen steps alone.
+    Call `step` once per training step, after `backward` and before `optimizer.step`: what is read
+    then is of w_0, ..., w_(T-1), the weights that the theorems speak of, and `.grad` is that of the
+    step. Between readings it only adds up the loss, without waiting for the device; what is costly
+    is passed as a function, called at readings alone.
+
+    Stretches grow with the step, about `per_decade` between T and 10 T, and one step of each is
+    drawn to be read. So `average` has the mean over all steps as its expectation where the horizon
+    is known; where it is not, the last stretch may end later than the run, and if it has not been
+    read yet the reading before it stands for its steps.
 
     Args:
-        optimizer: its `routed_units()` are recorded too.
-        per_decade: >= 1, about how many steps to choose between T and 10 T.
+        optimizer: any of torch's; its learning rate is recorded, and its `routed_units()` and
+            `phase` where it has them.
+        horizon: T >= 1, the length of the run, if it is known.
+        per_decade: >= 1, about how many stretches between T and 10 T.
+        readings: >= 1, with a horizon: no stretch is longer than T / readings.
+        seed: of the steps that are read.
+        conditions: is read too, see `Conditions`.
+        callback: called at readings with the step and all its values by name, see `log_to`.
 
     Attributes:
         steps: taken so far.
 
     Raises:
-        ValueError: `per_decade` is below 1.
+        ValueError: an argument out of its range.
 
-    >>> recorder = Recorder(per_decade=4)
-    >>> for t in range(100):
-    ...     recorder.step(loss=1 / (t + 1), gradient=lambda: 2.0)
-    >>> recorder.series("loss")[0].astype(int).tolist()
-    [1, 2, 3, 6, 10, 18, 32, 56, 100]
+    >>> recorder = Recorder(horizon=1000, readings=50)
+    >>> for t in range(1000):
+    ...     recorder.step(loss=1 / (t + 1), gradient=lambda t=t: (t + 1) ** -0.5)
+    >>> exact = sum((t + 1) ** -0.5 for t in range(1000)) / 1000
+    >>> len(recorder.series("gradient")[0]), abs(recorder.average("gradient") / exact - 1) < 0.005
+    (71, True)
     """
 
-    def __init__(self, optimizer: Routing | None = None, *, per_decade: int = 10) -> None:
-        if per_decade < 1:
-            raise ValueError(f"per_decade must be at least 1, got {per_decade}")
-        self._optimizer, self._per_decade = optimizer, per_decade
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer | None = None,
+        *,
+        horizon: int | None = None,
+        per_decade: int = 10,
+        readings: int = 64,
+        seed: int = 0,
+        conditions: Conditions | None = None,
+        callback: Callable[[int, Mapping[str, float]], object] | None = None,
+    ) -> None:
+        for name, value in (
+            ("horizon", horizon),
+            ("per_decade", per_decade),
+            ("readings", readings),
+        ):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self._optimizer, self._conditions, self._callback = optimizer, conditions, callback
+        self._horizon, self._per_decade, self._seed = horizon, per_decade, seed
+        self._longest = math.inf if horizon is None else horizon / readings
         self.steps, self._since = 0, 0
         self._sum: Number = 0.0
-        self._next = 1
-        self._series: dict[str, list[tuple[int, float]]] = {}
+        self._series: dict[str, list[tuple[int, float, int]]] = {}
+        self._supports: dict[str, Tensor] = {}
+        self._begin(0)
+
+    def _begin(self, start: int) -> None:
+        """Draw the step that is read of the stretch after step `start`."""
+        self._end = stretch_end(start, self._per_decade, self._horizon, self._longest)
+        self._next = drawn_step(start, self._end, self._seed)
 
     @property
     def due(self) -> bool:
-        """Whether the next call of `step` records."""
-        return self.steps + 1 >= self._next
+        """Whether the next call of `step` reads."""
+        return self.steps + 1 == self._next
 
-    def step(
-        self,
-        loss: Number,
-        *,
-        gradient: Callable[[], float] | None = None,
-        accuracy: Callable[[], float] | None = None,
-    ) -> None:
-        """Count a training step, and record it if it is chosen.
+    def step(self, loss: Number, **measures: Callable[[], float] | None) -> None:
+        """Count a training step, and read it if it is drawn.
 
         Args:
-            loss: of the step; what is recorded is its mean since the last chosen step.
-            gradient: gives |grad F|^2 or an estimate without bias, see `gradient_product`.
-            accuracy: gives the accuracy in [0, 1].
+            loss: of the step; what is recorded is its mean since the last reading.
+            **measures: by the name to record it under, functions of the present weights: `gradient`
+                gives |grad F|^2 or an estimate without bias, see `gradient_product`; `accuracy`,
+                in [0, 1]; any other.
         """
-        chosen = self.due
+        due = self.due
         self.steps += 1
         self._since += 1
         self._sum = self._sum + (loss.detach() if isinstance(loss, Tensor) else loss)
-        if not chosen:
-            return
-        self._add("loss", float(self._sum) / self._since)
+        if due:
+            self._read(measures)
+        if self.steps == self._end:
+            self._begin(self._end)
+
+    def _read(self, measures: Mapping[str, Callable[[], float] | None]) -> None:
+        values = {"loss": float(self._sum) / self._since}
         self._sum, self._since = 0.0, 0
-        if gradient is not None:
-            self._add("gradient", float(gradient()))
-        if accuracy is not None:
-            self._add("accuracy", float(accuracy()))
-        if self._optimizer is not None:
-            self._add_units(self._optimizer)
-        self._next = self._after(self.steps)
+        values |= {name: float(read()) for name, read in measures.items() if read is not None}
+        values |= self._of_optimizer()
+        if self._conditions is not None:
+            values |= self._conditions.read()
+        for name, value in values.items():
+            self._series.setdefault(name, []).append((self.steps, value, self._end))
+        if self._callback is not None:
+            self._callback(self.steps, values)
 
-    def _after(self, step: int) -> int:
-        """The first of the steps 10^(k / per_decade), rounded, that is later."""
-        first = int(self._per_decade * math.log10(step))
-        powers = (round(10 ** (k / self._per_decade)) for k in itertools.count(first))
-        return next(later for later in powers if later > step)
-
-    def _add(self, name: str, value: float) -> None:
-        self._series.setdefault(name, []).append((self.steps, value))
-
-    def _add_units(self, optimizer: Routing) -> None:
-        for name, units in optimizer.routed_units().items():
-            self._add(f"selected/{name}", float(units.selected.mean()))
-            self._add(f"support/{name}", float(units.support.sum(1).double().mean()))
+    def _of_optimizer(self) -> dict[str, float]:
+        """Learning rate and routing, as far as the optimizer has them."""
+        if self._optimizer is None:
+            return {}
+        values = {"lr": float(self._optimizer.param_groups[0]["lr"])}
+        phase = getattr(self._optimizer, "phase", None)
+        if phase in PHASES:
+            values["phase"] = PHASES[phase]
+        units: Mapping[str, Any] = getattr(self._optimizer, "routed_units", dict)()
+        for name, of in units.items():
+            support = of.support
+            values[f"support/{name}"] = float(support.sum(1).double().mean())
+            for what in ("selected", "settled"):
+                if hasattr(of, what):
+                    values[f"{what}/{name}"] = float(
+                        torch.as_tensor(getattr(of, what)).double().mean()
+                    )
+            before = self._supports.get(name)
+            if before is not None and before.shape == support.shape:
+                values[f"churn/{name}"] = float((before != support).double().mean())
+            self._supports[name] = support
+        return values
 
     @property
     def names(self) -> list[str]:
-        """What has been recorded: "loss", "gradient", "accuracy", and for a routed layer
-        "selected/NAME", the share of connections selected at a step so far, and "support/NAME",
-        the connections of a unit that are not empty."""
+        """What has been recorded: "loss", "lr", the measures, the conditions, "phase" (0 form,
+        1 route, 2 settle), and for a routed layer "support/NAME", the connections of a unit in its
+        support, "churn/NAME", the share of connections that entered or left it since the reading
+        before, "settled/NAME", the share of its rows that are settled, and "selected/NAME", the
+        share of connections selected at a step so far."""
         return list(self._series)
 
     def series(self, name: str) -> tuple[Array, Array]:
@@ -154,20 +169,68 @@ class Recorder:
         Raises:
             KeyError: nothing has been recorded under that name.
         """
+        steps, values, _ = self._points(name)
+        return steps, values
+
+    def _points(self, name: str) -> tuple[Array, Array, Array]:
         if name not in self._series:
             raise KeyError(f"nothing is recorded as {name!r}, only {', '.join(self._series)}")
-        steps, values = zip(*self._series[name], strict=True)
-        return np.array(steps, dtype=np.float64), np.array(values, dtype=np.float64)
+        return tuple(np.array(self._series[name], dtype=np.float64).T)  # type: ignore[return-value]
 
-    def average(self, name: str) -> float:
-        """Mean over all steps so far, from the chosen ones: (1 / T) sum_t, by the trapezoidal rule.
+    def average(self, name: str, since: int = 0) -> float:
+        """Mean over all steps after `since` up to now, (1 / N) sum_t, estimated from the readings.
 
-        Of "gradient" this is what convergence theorems bound, and `estimate_rate` wants.
+        Of "gradient" this is what convergence theorems bound, and `estimate_rate` wants; since the
+        step T_0 at which supports are settled, what Theorem H bounds. Of "loss" it is exact from
+        step 0 on.
+
+        Raises:
+            KeyError: nothing has been recorded under that name.
+            ValueError: there is no reading after `since`.
         """
-        steps, values = self.series(name)
-        widths = np.diff(steps)
-        area = (widths * (values[1:] + values[:-1]) / 2).sum()
-        return float((values[0] * steps[0] + area) / steps[-1])
+        if name == "loss" and since == 0 and name in self._series:
+            steps, values, _ = self._points(name)
+            return float((values @ np.diff(steps, prepend=0) + float(self._sum)) / self.steps)
+        steps, values, ends = self._points(name)
+        later = steps > since
+        if not later.any():
+            raise ValueError(
+                f"{name!r} has no reading after step {since}: the last is at {steps[-1]:.0f}"
+            )
+        return float(values[later] @ widths(ends[later], since, self.steps) / (self.steps - since))
+
+    @property
+    def travel(self) -> float | None:
+        """Sum over the steps of eta / (1 - momentum), from the readings.
+
+        None without an optimizer, or where coordinates have step sizes of their own (Adam).
+        """
+        if self._optimizer is None or "lr" not in self._series:
+            return None
+        group = self._optimizer.param_groups[0]
+        if "betas" in group or "alpha" in group:
+            return None
+        return self.average("lr") * self.steps / (1 - float(group.get("momentum", 0)))
+
+    def averages(self, name: str) -> tuple[Array, Array]:
+        """Steps T, and the mean over steps 1 to T at each of them: `average` as the run went on.
+
+        Raises:
+            KeyError: nothing has been recorded under that name.
+        """
+        steps, values, ends = self._points(name)
+        if name == "loss":
+            return steps, np.cumsum(values * np.diff(steps, prepend=0)) / steps
+        of = widths(ends, 0, self.steps)
+        return np.cumsum(of), np.cumsum(values * of) / np.cumsum(of)
+
+    def faults(self) -> list[Fault]:
+        """What the recorded conditions say is wrong with the run, see `diagnose`."""
+        return diagnosis.diagnose({name: self.series(name)[1] for name in self._series})
+
+    def summary(self) -> str:
+        """Loss, mean squared gradient, how often each condition held, and faults, in lines."""
+        return diagnosis.summary(self)
 
     def state_dict(self) -> dict[str, Any]:
         """All that has been recorded, as plain numbers."""
@@ -176,18 +239,22 @@ class Recorder:
             "since": self._since,
             "sum": float(self._sum),
             "next": self._next,
+            "end": self._end,
             "series": {name: [list(point) for point in of] for name, of in self._series.items()},
         }
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a state."""
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from a state of a recorder that was built alike."""
         self.steps, self._since = state_dict["steps"], state_dict["since"]
         self._sum, self._next = state_dict["sum"], state_dict["next"]
+        self._end = state_dict["end"]
         saved = state_dict["series"].items()
-        self._series = {name: [(int(t), float(v)) for t, v in of] for name, of in saved}
+        self._series = {name: [(int(t), float(v), int(e)) for t, v, e in of] for name, of in saved}
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Write a log-log plot of loss and gradient, with slopes -1/2 and -1 to compare with.
+        """Write a log-log plot of loss and measures, points and averages, beside reference slopes.
+
+        A single run shows no rate, only its descent and its floor: see `check_rate`.
 
         Raises:
             ImportError: matplotlib is not installed.
@@ -195,20 +262,4 @@ class Recorder:
         """
         if not self._series:
             raise ValueError("nothing is recorded yet: call step(loss) in the training loop")
-        from matplotlib.figure import Figure
-
-        shown = [name for name in ("loss", "gradient") if name in self._series]
-        figure = Figure(figsize=(4.5 * len(shown), 3.5), layout="constrained")
-        titles = {"loss": "loss", "gradient": "squared gradient norm"}
-        for axes, name in zip(np.ravel(figure.subplots(1, len(shown))), shown, strict=True):
-            steps, values = self.series(name)
-            # Products of half batches may be negative, which a logarithm does not show.
-            axes.loglog(steps, np.where(values > 0, values, np.nan), marker=".")
-            visible = steps[values > 0], values[values > 0]
-            if len(visible[0]):
-                for slope, style, label in REFERENCES:
-                    line = visible[1][0] * (visible[0] / visible[0][0]) ** slope
-                    axes.loglog(visible[0], line, style, color="0.6", label=label)
-            axes.set(xlabel="step", title=titles[name])
-            axes.legend(frameon=False)
-        figure.savefig(path)
+        plots.plot_run(self, path)

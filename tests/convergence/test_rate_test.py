@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from interpretable_sgd import Rate, estimate_rate
+from interpretable_sgd.convergence import fit_power, judge, time_constants_of_descent
 
 T = np.array([64, 128, 256, 512])
 REACHED, SLOWER, INCONCLUSIVE = "at least as fast", "slower", "inconclusive"
@@ -105,6 +106,78 @@ def test_few_runs_noise_and_divergence_are_said():
     assert buried.verdict == INCONCLUSIVE
     assert "not clearly above 0" in buried.reason
     assert "diverged" in estimate_rate(T, np.full((4, 8), np.inf)).reason
+
+
+def test_many_experiments_at_a_time_are_fitted_as_one_by_one():
+    values = np.stack([sequence(T**-0.5, 16, seed) for seed in range(3)])
+    together = fit_power(T, values, seed=7)
+    assert together.slope.shape == (3,)
+    for k in range(3):
+        alone = estimate_rate(T, values[k], seed=7)
+        assert together.slope[k] == pytest.approx(alone.slope)
+        assert (together.low[k], together.high[k]) == pytest.approx(alone.interval)
+        assert (together.floor_low[k], together.floor_high[k]) == pytest.approx(
+            alone.floor_interval
+        )
+        assert together.shows(0.5)[k] == (alone.verdict == REACHED)
+
+
+def rate(verdict, slope=-0.5):
+    return Rate(slope, (slope, slope), 0.0, (0.0, 0.0), verdict, f"it is {verdict}")
+
+
+@pytest.mark.parametrize(
+    ("far", "near", "verdict"),
+    [
+        (REACHED, REACHED, REACHED),
+        (REACHED, SLOWER, SLOWER),
+        (INCONCLUSIVE, SLOWER, SLOWER),
+        (REACHED, INCONCLUSIVE, INCONCLUSIVE),
+    ],
+)
+def test_the_slowest_start_counts(far, near, verdict):
+    found, reason = judge({"far": rate(far), "near": rate(near)}, 3.0)
+    assert found == verdict
+    assert verdict in reason
+
+
+@pytest.mark.parametrize("verdict", [REACHED, SLOWER])
+def test_no_verdict_before_the_window(verdict):
+    found, reason = judge({"far": rate(verdict)}, 2.9)
+    assert found == INCONCLUSIVE
+    assert "last 2.9 time constants, a rate needs 3" in reason
+    assert judge({"far": rate(verdict)}, np.nan) == (
+        INCONCLUSIVE,
+        f"whether the rate is in force yet is unknown (from far, it is {verdict})",
+    )
+
+
+def test_divergence_needs_no_window():
+    diverged = estimate_rate(T, np.full((4, 8), np.inf))
+    assert judge({"far": diverged, "near": rate(REACHED)}, np.nan)[0] == SLOWER
+
+
+def test_the_gate_counts_time_constants_on_a_quadratic():
+    """Of F = mu w^2 / 2 the number is 3/4 eta T mu, wherever w_0 is."""
+    for mu, w in ((1.0, 1.0), (0.1, 7.0)):
+        found = time_constants_of_descent(mu * w**2 / 2, (mu * w) ** 2, 12.0)
+        assert found == pytest.approx(9 * mu)
+    assert time_constants_of_descent(0.0, 0.0, 1.0) == np.inf
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: judge({}, 3), "rates must hold at least one start"),
+        (lambda: judge({"far": rate(REACHED)}, 3, fewest=-1), "fewest must be at least 0, got -1"),
+        (lambda: time_constants_of_descent(-1, 1, 1), "gap must be at least 0, got -1"),
+        (lambda: time_constants_of_descent(1, np.nan, 1), "squared_gradient must be at least 0"),
+        (lambda: time_constants_of_descent(1, 1, 0), "travel must be positive, got 0"),
+    ],
+)
+def test_errors_of_the_gate(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,8 @@ def test_empty_batches_are_left_out_unless_asked_for():
     sampler = PoissonBatchSampler(20, 0.5, steps=200, seed=3)
     kept = PoissonBatchSampler(20, 0.5, steps=200, seed=3, keep_empty=True)
     assert all(sampler) and len(list(kept)) == 200
-    assert list(sampler) == [batch for batch in kept if batch] != list(kept)
+    drawn = list(kept)
+    assert list(sampler) == [batch for batch in drawn if batch] != drawn
 
 
 def test_epochs_and_seeds_are_streams_of_their_own_and_reproducible():
@@ -71,6 +72,50 @@ def test_epochs_and_seeds_are_streams_of_their_own_and_reproducible():
     assert batches(0, 0) == batches(0, 0)
     assert len({str(batches(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_every_pass_draws_anew_and_set_epoch_goes_back():
+    """torch.utils.data.RandomSampler does so too: forgetting set_epoch repeats nothing."""
+    sampler = PoissonBatchSampler(100, 10, seed=5)
+    passes = [list(sampler) for _ in range(3)]
+    assert len({str(batches) for batches in passes}) == 3 == sampler.epoch
+    sampler.set_epoch(1)
+    assert list(sampler) == passes[1]
+    assert list(sampler) == passes[2]
+    broken_off = PoissonBatchSampler(100, 10, seed=5)
+    next(iter(broken_off))
+    assert list(broken_off) == passes[1]
+
+
+def test_a_data_loader_draws_anew_in_every_epoch():
+    data = TensorDataset(torch.arange(50.0))
+    loader = DataLoader(data, batch_sampler=PoissonBatchSampler(50, 10))
+    first, second = ([batch.tolist() for (batch,) in loader] for _ in range(2))
+    assert first != second
+
+
+def test_ranks_draw_batches_of_their_own():
+    """Two ranks' inclusions are uncorrelated: |z| < 4 over 2000 batches of 50 samples."""
+    rows = []
+    for rank in range(2):
+        sampler = PoissonBatchSampler(50, 10, steps=2000, rank=rank, keep_empty=True)
+        rows.append(joined(sampler) - 0.2)
+    correlation = (rows[0] * rows[1]).mean() / 0.16
+    assert abs(correlation) < 4 / (50 * 2000) ** 0.5
+
+
+def test_the_rank_is_that_of_the_process_group(tmp_path):
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1
+    )
+    try:
+        grouped = list(PoissonBatchSampler(100, 10))
+    finally:
+        torch.distributed.destroy_process_group()
+    assert (
+        grouped == list(PoissonBatchSampler(100, 10)) == list(PoissonBatchSampler(100, 10, rank=0))
+    )
+    assert grouped != list(PoissonBatchSampler(100, 10, rank=1))
 
 
 @pytest.mark.parametrize("seed", [-1, 2**31, 2**40])
@@ -105,6 +150,11 @@ def test_a_data_loader_takes_it():
 def test_arguments_out_of_range(arguments, message):
     with pytest.raises(ValueError, match=message):
         PoissonBatchSampler(*arguments)
+
+
+def test_negative_ranks_are_refused():
+    with pytest.raises(ValueError, match="rank must be at least 0, got -1"):
+        PoissonBatchSampler(10, 5, rank=-1)
 
 
 def test_seed_and_epoch_start_at_0_and_one_step_is_enough():

@@ -1,35 +1,15 @@
-import ast
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from theory.claim import Verdict
-from theory.claims import (
-    biased,
-    certificates,
-    convolution,
-    counterexamples,
-    divergence,
-    hidden,
-    lemma2,
-    library,
-    probabilities,
-    proof,
-    rates_in_f,
-    routing,
-    shared,
-    slopes,
-    unbiased,
-)
+from theory.claims import certificates, decaying_steps, power, rate_test, routed_rates, shared
+from theory.registry import MODULES, claims_of
 
-ROOMS = (
-    proof, counterexamples, divergence, shared, unbiased, biased, rates_in_f, slopes, lemma2,
-    hidden, convolution, probabilities, routing, library,
-)  # fmt: skip
-CLAIMS = [claim for room in ROOMS for claim in room.CLAIMS]
-THEORY = Path(certificates.__file__).parent
+# Runs of many seconds are tested in files of their own, by some of their claims.
+SLOW = (rate_test, routed_rates, decaying_steps, power, certificates)
+CLAIMS = [claim for module in MODULES if module not in SLOW for claim in claims_of(module)]
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
@@ -48,20 +28,20 @@ def test_a_check_is_determined_by_its_seed(name):
 
 
 def test_names_are_unique_and_can_be_typed():
-    names = [claim.name for claim in CLAIMS + certificates.CLAIMS]
+    names = [claim.name for claim in CLAIMS + claims_of(certificates)]
     assert len(set(names)) == len(names)
     assert all(name.replace("-", "").isalnum() and name == name.lower() for name in names)
 
 
 def test_without_pepit_its_claims_are_skipped_with_a_message(monkeypatch):
     monkeypatch.setitem(sys.modules, "PEPit", None)
-    for claim in certificates.CLAIMS:
+    for claim in claims_of(certificates):
         check = claim.function(True, 0)
         assert check.outcome() == "SKIPPED"
         assert "pip install" in check.skipped
 
 
-@pytest.mark.parametrize("claim", certificates.CLAIMS, ids=lambda claim: claim.name)
+@pytest.mark.parametrize("claim", claims_of(certificates), ids=lambda claim: claim.name)
 def test_pepit_certifies_the_constants(claim):
     pytest.importorskip("PEPit")
     assert Verdict(claim, claim.function(True, 0)).verdict == claim.expected
@@ -85,43 +65,3 @@ def test_a_bound_that_is_ten_times_too_small_is_noticed():
     check = shared.theorem_a(True, 0)
     tightened = replace(check, bound=0.1, also=())
     assert tightened.outcome() == "FAILS"
-
-
-def imports(path):
-    """Modules that a file imports, with what it takes from packages."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
-
-
-@pytest.mark.parametrize(
-    "room",
-    [
-        "verdicts",
-        "problems",
-        "classifiers",
-        "suite",
-        "networks",
-        "bounds",
-        "selection",
-        "simulate",
-        "curvature",
-    ],
-)
-def test_judges_share_no_code_with_the_judged(room):
-    assert not any(name.startswith("interpretable_sgd") for name in imports(THEORY / f"{room}.py"))
-
-
-def test_claims_use_public_names_of_the_library_only():
-    for path in (THEORY / "claims").glob("*.py"):
-        used = {name for name in imports(path) if name.startswith("interpretable_sgd")}
-        assert used <= {"interpretable_sgd", "interpretable_sgd.InterpretableSGD"}, path
-
-
-def test_the_library_never_imports_theory():
-    for path in (THEORY.parent / "interpretable_sgd").rglob("*.py"):
-        assert not any(name.split(".")[0] == "theory" for name in imports(path)), path

@@ -17,8 +17,8 @@ from theory.rate_test.controls import (
 )
 from theory.rate_test.designs import design
 from theory.rate_test.optimizer_runs import Setup, run
+from theory.rate_test.ruling import rule
 from theory.reference import bounds
-from theory.reference.estimate import FAIL, INCONCLUSIVE, PASS, TIME_CONSTANTS, fit, rule
 
 T = np.array([128.0, 256.0, 512.0, 1024.0])
 
@@ -27,47 +27,22 @@ def noisy(mean, runs, rng, shape=()):
     return mean[:, None] * rng.gamma(4, 0.25, (*shape, len(mean), runs))
 
 
-@pytest.mark.parametrize("exponent", [0.5, 1.0])
-def test_exact_powers_and_floors_are_fitted_exactly(exponent):
-    rng = np.random.default_rng(0)
-    values = np.stack([3 * T**-exponent, 2 + 3 * T**-exponent])[..., None].repeat(8, -1)
-    found = fit(T, values, rng, exponent=exponent)
-    assert found.slope[0] == pytest.approx(-exponent, abs=1e-12)
-    last = 2 + 3 * T[-1] ** -exponent
-    np.testing.assert_allclose(found.floor, [0, 2 / last], atol=1e-9)
-    np.testing.assert_allclose(found.slope, np.polyfit(np.log(T), np.log(values[..., 0].T), 1)[0])
-
-
-@pytest.mark.parametrize("trajectories", [False, True])
-def test_intervals_cover_at_93_of_100(trajectories):
-    """Nominal 95 %, n = 1000 repetitions of 64 seeds."""
-    rng = np.random.default_rng(1)
-    values = noisy(5 * T**-0.5, 64, rng, (1000,))
-    found = fit(T, values, rng, trajectories=trajectories)
-    assert np.mean((found.low <= -0.5) & (found.high >= -0.5)) >= 0.93
-    assert np.mean((found.floor_low <= 0) & (found.floor_high >= 0)) >= 0.93
-
-
-def test_repetitions_are_judged_as_they_would_be_alone():
-    values = noisy(T**-0.5, 64, np.random.default_rng(0), (3,))
-    together = fit(T, values, np.random.default_rng(5))
-    alone = fit(T, values[1], np.random.default_rng(5))
-    assert together.low[1] == pytest.approx(float(alone.low))
-    assert together.floor_high[1] == pytest.approx(float(alone.floor_high))
-
-
 def test_rulings():
+    """The slowest start and the larger floor are what a check holds against its bounds."""
     rng = np.random.default_rng(2)
-    good, flat = (fit(T, noisy(mean, 64, rng), rng) for mean in (T**-0.5, np.ones(4)))
-    high = fit(T, noisy(0.05 + T**-0.5, 64, rng), rng)
-    assert rule(good, good, 4).verdict == PASS
-    assert rule(good, flat, 4).verdict == rule(flat, good, 4).verdict == FAIL
-    assert "from near" in rule(good, flat, 4).reason
-    assert rule(good, high, 4).verdict == FAIL
-    assert rule(good, flat, 2).verdict == INCONCLUSIVE
-    assert rule(good, good, 2).verdict == PASS
-    nothing = fit(T, np.zeros((4, 8)), rng)
-    assert rule(nothing, good, 4).verdict == FAIL
+    good, flat, high = (noisy(mean, 64, rng) for mean in (T**-0.5, np.ones(4), 0.05 + T**-0.5))
+
+    def outcome(far, near, time_constants):
+        ruling = rule(T, np.concatenate([far, near], axis=1), time_constants, seed=0)
+        return ruling.check("", 1024, 64).outcome(), ruling
+
+    assert outcome(good, good, 4)[0] == "HOLDS"
+    assert outcome(good, flat, 4)[0] == outcome(flat, good, 4)[0] == "FAILS"
+    assert "from near" in outcome(good, flat, 4)[1].reason
+    assert outcome(good, high, 4)[0] == "FAILS"
+    assert outcome(good, flat, 2)[0] == outcome(good, good, 2)[0] == "INCONCLUSIVE"
+    diverged = np.full((4, 64), np.inf)
+    assert outcome(good, diverged, 4)[0] == "FAILS"
 
 
 @pytest.mark.parametrize("make", PROBLEMS.values())
@@ -87,7 +62,7 @@ def test_designs_have_four_horizons_and_a_full_one_is_no_smaller(mode):
     assert (full.horizons >= quick.horizons).all()
     assert full.horizons[-1] * full.seeds >= quick.horizons[-1] * quick.seeds
     for control in CONTROLS if mode is None else ():
-        assert control.time_constants(quick.shortest) >= TIME_CONSTANTS
+        assert control.time_constants(quick.shortest) >= 3
 
 
 def starts(problem, rows):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from theory.claim import HOLDS, HOLDS_UNDER, Check, Claim
+from theory.claim import Check, claim
 from theory.claims.ratio import largest, ratio, size
 from theory.reference import bounds
 from theory.reference.algorithm3 import Method, Moment, run, weighted
@@ -28,6 +28,12 @@ def _mask_variance(moment: Moment) -> Array:
     return np.asarray((pi * (1 - pi) * G**2).sum((-1, -2)) / G.shape[1] ** 2)
 
 
+@claim(
+    "theorem-c",
+    "Theorem C",
+    "Algorithm 3 converges up to its bias |C|_(1/pibar)",
+    condition="eta <= 1 / L; the bias stays",
+)
 def theorem_c(quick: bool, seed: int) -> Check:
     """Algorithm 3 itself: masks per sample, biased, full batch, s = 0 and K = 1, eta = 1 / L."""
     steps, seeds = size(quick)
@@ -39,13 +45,18 @@ def theorem_c(quick: bool, seed: int) -> Check:
         rng = np.random.default_rng(seed)
         done = run(problem, method, 1 / L, steps, seeds, rng, measures=measures)
         right = bounds.theorem_c(
-            problem.gap, L, 1 / L, steps, float(done.means["bias"].mean()),
+            problem.gap,
+            L,
+            1 / L,
+            steps,
+            float(done.means["bias"].mean()),
             float(done.maxima["noise"].max()),
-        )  # fmt: skip
+        )
         checks.append(ratio(problem.name, done.means["weighted"], right, steps))
     return largest(checks)
 
 
+@claim("theorem-c-tight", "Theorem C", "on CE1 the bias is attained")
 def theorem_c_tight(quick: bool, seed: int) -> Check:
     """At a zero of the mean step |grad F|_pibar^2 = |C|^2_(1/pibar): on CE1, exactly."""
     problem, w = ce1(), np.array([[15 / 17, -15 / 17]])
@@ -56,6 +67,7 @@ def theorem_c_tight(quick: bool, seed: int) -> Check:
     return Check(left, right, "=", 1e-9, n=2, note=f"both sides {left:.6f} and {right:.6f}")
 
 
+@claim("worst-bias", "Theorem C", "(d_j F)^2 / mean g^2 up to CV^2 / (1 + CV^2) is attained")
 def worst_bias(quick: bool, seed: int) -> Check:
     """Largest (d_j F)^2 / mean_i g_ij^2 over g with zero mean step, for pi = (.8, .2)."""
     pi = np.array([[0.8], [0.2]])
@@ -66,6 +78,12 @@ def worst_bias(quick: bool, seed: int) -> Check:
     return Check(float(attained), bound, "=", 1e-9, n=2, note=f"attained {attained:.6f}")
 
 
+@claim(
+    "theorem-c-sharp",
+    "Theorem C",
+    "Algorithm 3 converges without bias",
+    condition="theta = max CV_j^2 (rho_j - 1) < 1",
+)
 def theorem_c_sharp(quick: bool, seed: int) -> Check:
     """Algorithm 3 where gradients of samples agree: f_i = F + small noise, theta < 1.
 
@@ -86,31 +104,3 @@ def theorem_c_sharp(quick: bool, seed: int) -> Check:
         w = w - eta * ((rng.random(G.shape) < pi) * G).mean(1)
     right = bounds.theorem_c_sharp(1.0, 1.0, eta, steps, most, theta)
     return largest([ratio(f"theta = {theta:.4f}, ratio", total, right, steps)])
-
-
-CLAIMS = [
-    Claim(
-        "theorem-c",
-        "Theorem C",
-        "Algorithm 3 converges up to its bias |C|_(1/pibar)",
-        HOLDS_UNDER,
-        theorem_c,
-        "eta <= 1 / L; the bias stays",
-    ),
-    Claim("theorem-c-tight", "Theorem C", "on CE1 the bias is attained", HOLDS, theorem_c_tight),
-    Claim(
-        "worst-bias",
-        "Theorem C",
-        "(d_j F)^2 / mean g^2 up to CV^2 / (1 + CV^2) is attained",
-        HOLDS,
-        worst_bias,
-    ),
-    Claim(
-        "theorem-c-sharp",
-        "Theorem C",
-        "Algorithm 3 converges without bias",
-        HOLDS_UNDER,
-        theorem_c_sharp,
-        "theta = max CV_j^2 (rho_j - 1) < 1",
-    ),
-]

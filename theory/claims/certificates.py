@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from theory.claim import HOLDS, HOLDS_UNDER, Check, Claim
+from theory.claim import Check, claim
 from theory.reference import bounds
 
 ABSENT = "PEPit is not installed: pip install -e '.[theory]'"
@@ -48,9 +48,14 @@ def _certified(cases: dict[str, tuple[Callable[[], float], float]], relation: st
     note = ", ".join(f"{check.note}: {check.measured:.6f}" for check in checks)
     first = checks[0]
     return Check(
-        first.measured, first.bound, relation, DIGITS, n=len(checks), note=note,
+        first.measured,
+        first.bound,
+        relation,
+        DIGITS,
+        n=len(checks),
+        note=note,
         also=tuple(checks[1:]),
-    )  # fmt: skip
+    )
 
 
 def _decrease(eta: float, pi: Sequence[float]) -> float:
@@ -72,6 +77,7 @@ def _decrease(eta: float, pi: Sequence[float]) -> float:
     return _solve(problem)
 
 
+@claim("pepit-a", "Theorem A", "its one-step constant is exact over all smooth F")
 def theorem_a(quick: bool, seed: int) -> Check:
     """P1: one step decreases F by at least eta (1 - L eta / 2) |grad F|_Pi^2, and no more."""
     pi = (0.9, 0.3)
@@ -111,6 +117,12 @@ def _growth(eta: float, a: float, pi: Sequence[float]) -> float:
     return _solve(problem)
 
 
+@claim(
+    "pepit-lyapunov",
+    "Theorem D",
+    "its potential does not grow, for all convex F",
+    condition="fixed Pi, no noise, eta <= 1 / L",
+)
 def lyapunov(quick: bool, seed: int) -> Check:
     """P3: the potential of Theorem D does not grow, for eta <= 1 / L."""
     pi = (0.9, 0.3)
@@ -122,6 +134,7 @@ def lyapunov(quick: bool, seed: int) -> Check:
     )
 
 
+@claim("pepit-threshold", "Theorem D", "its potential does grow at eta = 1.3 / L")
 def threshold(quick: bool, seed: int) -> Check:
     """P3, negative control: at eta = 1.3 / L the potential grows, so 1 / L is not an artefact."""
     return _certified(
@@ -146,6 +159,7 @@ def _contraction(eta: float, pi: Sequence[float]) -> float:
     return _solve(problem)
 
 
+@claim("pepit-unbiased", "Theorem D", "the contraction of unbiased masks is exact")
 def unbiased(quick: bool, seed: int) -> Check:
     """P4: the contraction of unbiased masks at the largest step, 2 pi_min / (L + mu)."""
     eta = 2 * 0.3 / 11
@@ -163,6 +177,7 @@ def _bias(first: float, second: float) -> float:
     return _solve(problem)
 
 
+@claim("pepit-bias", "Theorem C", "the worst bias is exact")
 def worst_bias(quick: bool, seed: int) -> Check:
     """P5: the worst case of Theorem C, CV^2 / (1 + CV^2) for pi = (.8, .2)."""
     return _certified({"pi = (.8, .2)": (partial(_bias, 0.8, 0.2), 0.36 / 1.36)})
@@ -186,35 +201,7 @@ def _coordinate(constants: Sequence[float]) -> float:
     return _solve(problem)
 
 
+@claim("pepit-n", "Theorem N", "its one-step constant is exact over coordinate-smooth convex F")
 def theorem_n(quick: bool, seed: int) -> Check:
     """P6: one step of Theorem N decreases F by |grad F|^2 / (2 Lambda), L = (1, 4)."""
     return _certified({"L = (1, 4)": (partial(_coordinate, (1.0, 4.0)), -0.1)})
-
-
-CLAIMS = [
-    Claim(
-        "pepit-a", "Theorem A", "its one-step constant is exact over all smooth F", HOLDS, theorem_a
-    ),
-    Claim(
-        "pepit-lyapunov",
-        "Theorem D",
-        "its potential does not grow, for all convex F",
-        HOLDS_UNDER,
-        lyapunov,
-        "fixed Pi, no noise, eta <= 1 / L",
-    ),
-    Claim(
-        "pepit-threshold", "Theorem D", "its potential does grow at eta = 1.3 / L", HOLDS, threshold
-    ),
-    Claim(
-        "pepit-unbiased", "Theorem D", "the contraction of unbiased masks is exact", HOLDS, unbiased
-    ),
-    Claim("pepit-bias", "Theorem C", "the worst bias is exact", HOLDS, worst_bias),
-    Claim(
-        "pepit-n",
-        "Theorem N",
-        "its one-step constant is exact over coordinate-smooth convex F",
-        HOLDS,
-        theorem_n,
-    ),
-]

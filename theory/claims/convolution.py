@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from theory.claim import FAILS, HOLDS, HOLDS_UNDER, Check, Claim
+from theory.claim import FAILS, Check, claim
 from theory.reference.hessians import Tail, cross_entropy, hessian_diagonal, jacobian, variance
 from theory.reference.problems import Array
 
@@ -50,6 +50,12 @@ def _nets(quick: bool, seed: int) -> Iterator[_Net]:
         yield _Net(hessian_diagonal(loss, W).flatten(1), a, J, variance(p, J), p)
 
 
+@claim(
+    "conv-exact",
+    "Lemma 2",
+    "Conv2d constants are Var_p(sum_u J_u a_u)",
+    condition="piecewise-linear activations above it, off their kinks",
+)
 def exact_sum(quick: bool, seed: int) -> Check:
     """d^2 f / d W^2 = Var_p(sum_u J_cu a_u) for a piecewise-linear tail."""
     worst, total = 0.0, 0
@@ -74,6 +80,7 @@ def _over_exact(quick: bool, seed: int, what: str) -> Array:
     return np.array(ratios)
 
 
+@claim("conv-plain-sum", "Lemma 2", "Conv2d constants are at most sum_u a_u^2 h_u", FAILS)
 def plain_sum(quick: bool, seed: int) -> Check:
     """sum_u a_u^2 h_u, the Linear formula summed over positions, as a bound."""
     ratios = _over_exact(quick, seed, "plain")
@@ -81,6 +88,12 @@ def plain_sum(quick: bool, seed: int) -> Check:
     return Check(float(ratios.min()), 1.0, ">=", n=len(ratios), note=note)
 
 
+@claim(
+    "conv-bound",
+    "Lemma 2",
+    "Conv2d constants are at most U sum_u a_u^2 h_u, U positions",
+    condition="piecewise-linear activations above it, off their kinks",
+)
 def position_bound(quick: bool, seed: int) -> Check:
     """exact <= (sum_u |a_u| sqrt h_u)^2 <= U sum_u a_u^2 h_u: Cauchy-Schwarz over positions."""
     rooted, counted = (_over_exact(quick, seed, what) for what in ("rooted", "counted"))
@@ -89,6 +102,9 @@ def position_bound(quick: bool, seed: int) -> Check:
     return Check(float(rooted.min()), 1.0, ">=", 1e-9, n=len(rooted), note=note, also=(outer,))
 
 
+@claim(
+    "conv-pooled-head", "Lemma 2", "constants of a 1x1 head with pooling are p (1 - p) (mean_u a)^2"
+)
 def pooled_head(quick: bool, seed: int) -> Check:
     """1x1 convolution and global pooling as the head: p (1 - p) (mean_u a)^2, not mean_u a^2."""
     generator = torch.Generator().manual_seed(seed)
@@ -104,6 +120,9 @@ def pooled_head(quick: bool, seed: int) -> Check:
     return Check(gap, 0.0, "=", 1e-10, n=W.numel(), note=note)
 
 
+@claim(
+    "conv-per-position", "Lemma 2", "constants with a loss per position are sum_u p (1 - p) a_u^2"
+)
 def dense_prediction(quick: bool, seed: int) -> Check:
     """A label for every position: there the plain sum over positions is exact."""
     generator = torch.Generator().manual_seed(seed)
@@ -115,44 +134,3 @@ def dense_prediction(quick: bool, seed: int) -> Check:
     p = (W @ a).softmax(0)
     gap = float((exact - (p * (1 - p)) @ (a**2).T).abs().max())
     return Check(gap, 0.0, "=", 1e-10, n=W.numel(), note=f"largest difference {gap:.1e}")
-
-
-CLAIMS = [
-    Claim(
-        "conv-exact",
-        "Lemma 2",
-        "Conv2d constants are Var_p(sum_u J_u a_u)",
-        HOLDS_UNDER,
-        exact_sum,
-        "piecewise-linear activations above it, off their kinks",
-    ),
-    Claim(
-        "conv-plain-sum",
-        "Lemma 2",
-        "Conv2d constants are at most sum_u a_u^2 h_u",
-        FAILS,
-        plain_sum,
-    ),
-    Claim(
-        "conv-bound",
-        "Lemma 2",
-        "Conv2d constants are at most U sum_u a_u^2 h_u, U positions",
-        HOLDS_UNDER,
-        position_bound,
-        "piecewise-linear activations above it, off their kinks",
-    ),
-    Claim(
-        "conv-pooled-head",
-        "Lemma 2",
-        "constants of a 1x1 head with pooling are p (1 - p) (mean_u a)^2",
-        HOLDS,
-        pooled_head,
-    ),
-    Claim(
-        "conv-per-position",
-        "Lemma 2",
-        "constants with a loss per position are sum_u p (1 - p) a_u^2",
-        HOLDS,
-        dense_prediction,
-    ),
-]

@@ -8,7 +8,7 @@ from math import lgamma
 
 import numpy as np
 
-from theory.claim import FAILS, HOLDS, Check, Claim
+from theory.claim import FAILS, Check, claim
 from theory.reference.algorithm3 import Method, run
 from theory.reference.probabilities import literal
 from theory.reference.problems import Array, Problem
@@ -38,6 +38,7 @@ def _fall(problem: Problem, method: Method, scale: float, quick: bool, seed: int
     return Check(ratio, 0.5, error=error, n=4 * T, seeds=seeds, note=note, numbers=numbers)
 
 
+@claim("ce1", "Theorem 1", "Algorithm 3 converges on CE1", FAILS)
 def ce1_printed(quick: bool, seed: int) -> Check:
     """Algorithm 3, full batch, on CE1: two quadratics whose constants differ."""
     return _fall(ce1(), Method("sample", "literal", 1.0, sampling="full"), 2.0, quick, seed)
@@ -53,30 +54,42 @@ def _limit(method: Method, target: Array, quick: bool, seed: int) -> Check:
     # Decaying steps leave a bias of the order of the last step squared.
     note = "mean w ({:.5f}, {:.5f}) +- {:.5f}".format(*mean, errors.max())
     return Check(
-        float(mean[worst]), float(target[worst]), "=", 2e-4, float(errors[worst]),
-        n=steps, seeds=seeds, note=note,
-    )  # fmt: skip
+        float(mean[worst]),
+        float(target[worst]),
+        "=",
+        2e-4,
+        float(errors[worst]),
+        n=steps,
+        seeds=seeds,
+        note=note,
+    )
 
 
+@claim("ce1-fixed-point", "CE1", "Algorithm 3 ends at (15/17, -15/17), w* = (3/5, -3/5)")
 def ce1_fixed_point(quick: bool, seed: int) -> Check:
     """Algorithm 3 on CE1 ends at the zero of its mean step, (15/17, -15/17), not at w*."""
     method = Method("sample", "literal", 1.0, sampling="full")
     return _limit(method, np.array([15 / 17, -15 / 17]), quick, seed)
 
 
+@claim("ce1-shared", "CE1, Theorem A", "shared lagged masks end at w*")
 def ce1_shared(quick: bool, seed: int) -> Check:
     """One mask for the batch, from past steps: w* = (3/5, -3/5), at batches of one sample."""
     return _limit(Method("shared", "literal", 1.0), np.array([0.6, -0.6]), quick, seed)
 
 
+@claim("ce1-unbiased", "CE1, Theorem B", "unbiased masks end at w*")
 def ce1_unbiased(quick: bool, seed: int) -> Check:
     """Per-sample masks divided by their probability: w*."""
     return _limit(
         Method("sample", "literal", 1.0, unbiased=True, sampling="full"),
-        np.array([0.6, -0.6]), quick, seed,
-    )  # fmt: skip
+        np.array([0.6, -0.6]),
+        quick,
+        seed,
+    )
 
 
+@claim("ce1-same-batch", "CE1, Theorem C", "same-batch masks at B = 1 end where Algorithm 3 does")
 def ce1_same_batch(quick: bool, seed: int) -> Check:
     """A mask for the batch drawn from the batch itself is Algorithm 3 at B = 1: not w*."""
     method = Method("same-batch", "literal", 1.0)
@@ -104,6 +117,7 @@ def _zero(problem: Problem, gamma: float, w: Array) -> Array:
     return w
 
 
+@claim("bias-at-rest", "Theorem 1", "where Algorithm 3 rests, grad F = 0", FAILS)
 def bias_at_zero(quick: bool, seed: int) -> Check:
     """|grad F|^2 where Algorithm 3 rests: CE1 and CE2 at s = 0, .5, .9, by Newton's method."""
     values, notes, numbers = [], [], {}
@@ -116,11 +130,13 @@ def bias_at_zero(quick: bool, seed: int) -> Check:
     return Check(values[0], 0.0, tolerance=1e-9, n=2, note="; ".join(notes), numbers=numbers)
 
 
+@claim("ce2", "Theorem 1", "Algorithm 3 converges on CE2", FAILS)
 def ce2_printed(quick: bool, seed: int) -> Check:
     """Algorithm 3 on CE2, logistic regression after a ReLU, full batch."""
     return _fall(ce2(), Method("sample", "literal", 1.0, sampling="full"), 60.0, quick, seed)
 
 
+@claim("ce4", "Theorem 1, s -> 1", "Algorithm 3 finds a stationary point", FAILS)
 def ce4_printed(quick: bool, seed: int) -> Check:
     """Top-1 selection, the limit s -> 1, full batch, on CE4: the other coordinate never moves."""
     problem, rng = ce4(), np.random.default_rng(seed)
@@ -130,6 +146,7 @@ def ce4_printed(quick: bool, seed: int) -> Check:
     return Check(left, 0.0, tolerance=1e-6, n=1_000, note=note)
 
 
+@claim("saddle", "Theorem 1", "what is found is a local minimiser", FAILS)
 def saddle(quick: bool, seed: int) -> Check:
     """f = w1^2 - w2^2 + w2^4 from (1, 0), no noise: a stationary point that is no minimiser."""
     w = np.array([1.0, 0.0])
@@ -141,6 +158,7 @@ def saddle(quick: bool, seed: int) -> Check:
     return Check(float(curvature), 0.0, ">=", n=1_000, note=note)
 
 
+@claim("convex-noise", "after eq. (10)", "O(1/t) for convex f with noise", FAILS)
 def convex_noise(quick: bool, seed: int) -> Check:
     """Convex F with noise: no method is O(1/t). Exponent of a lower bound, by exact enumeration.
 
@@ -166,29 +184,3 @@ def convex_noise(quick: bool, seed: int) -> Check:
 
 def _log_choose(n: int, k: int) -> float:
     return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
-
-
-CLAIMS = [
-    Claim("ce1", "Theorem 1", "Algorithm 3 converges on CE1", FAILS, ce1_printed),
-    Claim(
-        "ce1-fixed-point",
-        "CE1",
-        "Algorithm 3 ends at (15/17, -15/17), w* = (3/5, -3/5)",
-        HOLDS,
-        ce1_fixed_point,
-    ),
-    Claim("ce1-shared", "CE1, Theorem A", "shared lagged masks end at w*", HOLDS, ce1_shared),
-    Claim("ce1-unbiased", "CE1, Theorem B", "unbiased masks end at w*", HOLDS, ce1_unbiased),
-    Claim(
-        "ce1-same-batch",
-        "CE1, Theorem C",
-        "same-batch masks at B = 1 end where Algorithm 3 does",
-        HOLDS,
-        ce1_same_batch,
-    ),
-    Claim("bias-at-rest", "Theorem 1", "where Algorithm 3 rests, grad F = 0", FAILS, bias_at_zero),
-    Claim("ce2", "Theorem 1", "Algorithm 3 converges on CE2", FAILS, ce2_printed),
-    Claim("ce4", "Theorem 1, s -> 1", "Algorithm 3 finds a stationary point", FAILS, ce4_printed),
-    Claim("saddle", "Theorem 1", "what is found is a local minimiser", FAILS, saddle),
-    Claim("convex-noise", "after eq. (10)", "O(1/t) for convex f with noise", FAILS, convex_noise),
-]

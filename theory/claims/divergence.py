@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from theory.claim import FAILS, HOLDS, Check, Claim
+from theory.claim import FAILS, Check, claim
 from theory.reference.algorithm3 import Method, run
 from theory.reference.suite import ce3
 
@@ -17,37 +17,62 @@ def _diverges(relu: bool, method: Method, quick: bool, seed: int) -> Check:
     error = float(loss.std(ddof=1)) / np.sqrt(seeds)
     numbers = {"accuracy": accuracy, "loss": float(loss.mean())}
     return Check(
-        float(loss.mean()), float(problem.value(problem.start)), error=error, n=steps,
-        seeds=seeds, note=note, numbers=numbers,
-    )  # fmt: skip
+        float(loss.mean()),
+        float(problem.value(problem.start)),
+        error=error,
+        n=steps,
+        seeds=seeds,
+        note=note,
+        numbers=numbers,
+    )
 
 
+@claim("ce3-signed", "Theorem 1", "Algorithm 3 does not increase the loss on separable data", FAILS)
 def ce3_signed(quick: bool, seed: int) -> Check:
     """Algorithm 3 on a separable softmax problem with signed inputs: the loss must not grow."""
     return _diverges(False, Method("sample", "literal", 1.0, sampling="poisson"), quick, seed)
 
 
+@claim(
+    "ce3-relu",
+    "Theorem 1",
+    "Algorithm 3 does not increase the loss on separable activations >= 0",
+    FAILS,
+)
 def ce3_relu(quick: bool, seed: int) -> Check:
     """The same with inputs >= 0, as after a ReLU."""
     return _diverges(True, Method("sample", "literal", 1.0, sampling="poisson"), quick, seed)
 
 
+@claim(
+    "ce3-sparse",
+    "Theorem 1",
+    "Algorithm 3 does not increase the loss on separable data at s = 1/2",
+    FAILS,
+)
 def ce3_sparse(quick: bool, seed: int) -> Check:
     """The same at s = 1/2."""
     return _diverges(False, Method("sample", "literal", 2.0, sampling="poisson"), quick, seed)
 
 
+@claim("ce3-shared", "CE3, Theorem A", "shared lagged masks solve CE3 (loss from .693 to below .2)")
 def ce3_shared(quick: bool, seed: int) -> Check:
     """A mask shared by the batch, from past steps, on both forms of CE3."""
     method = Method("shared", "literal", 1.0, sampling="poisson")
     first, second = (_diverges(relu, method, quick, seed) for relu in (False, True))
     note = f"{first.note}; inputs >= 0: loss {second.measured:.4g}"
     return Check(
-        first.measured, 0.2, error=first.error, n=first.n, seeds=first.seeds, note=note,
+        first.measured,
+        0.2,
+        error=first.error,
+        n=first.n,
+        seeds=first.seeds,
+        note=note,
         also=(Check(second.measured, 0.2, error=second.error),),
-    )  # fmt: skip
+    )
 
 
+@claim("ce3-unstable", "Theorem 1", "the mean step of Algorithm 3 is stable on CE3", FAILS)
 def ce3_unstable(quick: bool, seed: int) -> Check:
     """Linear analysis: on CE3 the mean step pushes away from every separator along (1, ..., 1).
 
@@ -62,42 +87,3 @@ def ce3_unstable(quick: bool, seed: int) -> Check:
         values.append(float(np.linalg.eigvals(J).real.min()))
         notes.append(f"{'inputs >= 0' if relu else 'signed'}: {values[-1]:.4f}")
     return Check(max(values), 0.0, ">=", n=3, note="smallest eigenvalue, " + ", ".join(notes))
-
-
-CLAIMS = [
-    Claim(
-        "ce3-signed",
-        "Theorem 1",
-        "Algorithm 3 does not increase the loss on separable data",
-        FAILS,
-        ce3_signed,
-    ),
-    Claim(
-        "ce3-relu",
-        "Theorem 1",
-        "Algorithm 3 does not increase the loss on separable activations >= 0",
-        FAILS,
-        ce3_relu,
-    ),
-    Claim(
-        "ce3-sparse",
-        "Theorem 1",
-        "Algorithm 3 does not increase the loss on separable data at s = 1/2",
-        FAILS,
-        ce3_sparse,
-    ),
-    Claim(
-        "ce3-shared",
-        "CE3, Theorem A",
-        "shared lagged masks solve CE3 (loss from .693 to below .2)",
-        HOLDS,
-        ce3_shared,
-    ),
-    Claim(
-        "ce3-unstable",
-        "Theorem 1",
-        "the mean step of Algorithm 3 is stable on CE3",
-        FAILS,
-        ce3_unstable,
-    ),
-]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from theory.claim import FAILS, HOLDS_UNDER, Check, Claim
+from theory.claim import FAILS, Check, claim
 from theory.reference.hessians import (
     cross_entropy,
     hessian_diagonal,
@@ -38,6 +38,12 @@ def _count(quick: bool) -> int:
     return 5 if quick else 40
 
 
+@claim(
+    "lemma2-hidden",
+    "Lemma 2",
+    "a hidden Linear layer's constants are a^2 Var_p(J)",
+    condition="piecewise-linear activations above it, off their kinks",
+)
 def hidden_layer(quick: bool, seed: int) -> Check:
     """Hidden Linear layer, piecewise-linear tail: a_m^2 Var_p(J_kc), exactly, off the kinks."""
     worst, scale, total = 0.0, 0.0, 0
@@ -52,6 +58,12 @@ def hidden_layer(quick: bool, seed: int) -> Check:
     return Check(worst, 0.0, "=", 1e-10, n=total, note=note)
 
 
+@claim(
+    "lemma2-popoviciu",
+    "Lemma 2",
+    "a hidden Linear layer's constants are at most a^2 (max J - min J)^2 / 4",
+    condition="piecewise-linear activations above it, off their kinks",
+)
 def popoviciu(quick: bool, seed: int) -> Check:
     """h_c <= (max_k J_kc - min_k J_kc)^2 / 4: a bound without probabilities."""
     ratios: list[float] = []
@@ -66,6 +78,12 @@ def popoviciu(quick: bool, seed: int) -> Check:
     return Check(max(ratios), 1.0, n=len(ratios), note=note)
 
 
+@claim(
+    "lemma2-fisher",
+    "Lemma 2",
+    "E_(y~p) g^2 is a hidden layer's constant",
+    condition="piecewise-linear activations above it, off their kinks",
+)
 def fisher(quick: bool, seed: int) -> Check:
     """E_(y~p) g_cm^2 = the exact diagonal: what one backward pass with a drawn label estimates."""
     worst, total = 0.0, 0
@@ -98,6 +116,9 @@ def _smooth(quick: bool, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     return torch.stack(exacts), torch.stack(ggns), torch.stack(bends)
 
 
+@claim(
+    "lemma2-induction", "Lemma 2, step 2", "the estimate bounds hidden layers by induction", FAILS
+)
 def induction(quick: bool, seed: int) -> Check:
     """The inductive step of the paper's proof, read as: the same estimate bounds hidden layers.
 
@@ -110,6 +131,12 @@ def induction(quick: bool, seed: int) -> Check:
     return Check(below, 0.0, n=exact.numel(), note=note, numbers={"negative": negative})
 
 
+@claim(
+    "lemma2-smooth",
+    "Lemma 2, step 2",
+    "a hidden constant is a^2 (Var_p(J) + phi'' df/do), bounded by absolute values",
+    condition="smooth activation, nothing but a Linear layer above it",
+)
 def smooth_formula(quick: bool, seed: int) -> Check:
     """Smooth activation, linear tail above it: h_c = Var_p(J_kc) + phi''(s_c) df/do_c, exactly."""
     exact, ggn, bend = _smooth(quick, seed)
@@ -120,6 +147,7 @@ def smooth_formula(quick: bool, seed: int) -> Check:
     return Check(worst, 0.0, "=", 1e-10, n=exact.numel(), note=note, also=(valid,))
 
 
+@claim("lemma2-kink", "Lemma 2", "hidden layers below a ReLU have finite constants", FAILS)
 def kink(quick: bool, seed: int) -> Check:
     """A hidden ReLU weight's gradient jumps: its difference quotient over 2 eps grows as 1 / eps."""
     quotients = []
@@ -133,49 +161,3 @@ def kink(quick: bool, seed: int) -> Check:
         quotients.append(abs(slopes[1] - slopes[0]) / (2 * eps))
     note = "quotients at eps = 1e-2, 1e-4, 1e-6: " + ", ".join(f"{q:.3g}" for q in quotients)
     return Check(quotients[-1], 2 * quotients[0], n=3, note=note)
-
-
-CLAIMS = [
-    Claim(
-        "lemma2-hidden",
-        "Lemma 2",
-        "a hidden Linear layer's constants are a^2 Var_p(J)",
-        HOLDS_UNDER,
-        hidden_layer,
-        "piecewise-linear activations above it, off their kinks",
-    ),
-    Claim(
-        "lemma2-popoviciu",
-        "Lemma 2",
-        "a hidden Linear layer's constants are at most a^2 (max J - min J)^2 / 4",
-        HOLDS_UNDER,
-        popoviciu,
-        "piecewise-linear activations above it, off their kinks",
-    ),
-    Claim(
-        "lemma2-fisher",
-        "Lemma 2",
-        "E_(y~p) g^2 is a hidden layer's constant",
-        HOLDS_UNDER,
-        fisher,
-        "piecewise-linear activations above it, off their kinks",
-    ),
-    Claim(
-        "lemma2-induction",
-        "Lemma 2, step 2",
-        "the estimate bounds hidden layers by induction",
-        FAILS,
-        induction,
-    ),
-    Claim(
-        "lemma2-smooth",
-        "Lemma 2, step 2",
-        "a hidden constant is a^2 (Var_p(J) + phi'' df/do), bounded by absolute values",
-        HOLDS_UNDER,
-        smooth_formula,
-        "smooth activation, nothing but a Linear layer above it",
-    ),
-    Claim(
-        "lemma2-kink", "Lemma 2", "hidden layers below a ReLU have finite constants", FAILS, kink
-    ),
-]

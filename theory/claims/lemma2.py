@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from theory.claim import FAILS, HOLDS, Check, Claim
+from theory.claim import FAILS, Check, claim
 from theory.reference.hessians import cross_entropy, hessian_diagonal
 
 C, M = 4, 5
@@ -21,6 +21,7 @@ def _last_layer(seed: int) -> tuple[Tensor, Tensor, int, torch.Generator]:
     return W, x, int(torch.randint(C, (), generator=generator)), generator
 
 
+@claim("lemma2-last-layer", "Lemma 2", "the last layer's local constants are p (1 - p) x^2")
 def last_layer(quick: bool, seed: int) -> Check:
     """(i) d^2 f / d W_cm^2 = p_c (1 - p_c) x_m^2 at W, whatever the label."""
     worst = 0.0
@@ -41,19 +42,30 @@ def _sweep(W: Tensor, x: Tensor, c: int, m: int, tau: Tensor) -> Tensor:
     return p * (1 - p) * x[m] ** 2
 
 
+@claim(
+    "lemma2-activations",
+    "Lemma 2",
+    "the last layer's constants are bounded by activations: x^2 / 4, attained",
+)
 def activation_bound(quick: bool, seed: int) -> Check:
     """(iii) for all weights the constant is exactly x_m^2 / 4: never above, and attained."""
     W, x, _, _ = _last_layer(seed)
     tau = torch.linspace(-60, 60, 20_001 if quick else 200_001, dtype=torch.float64)
     ratios = [
         float(_sweep(W, x, c, m, tau / abs(float(x[m]))).max() / (x[m] ** 2 / 4))
-        for c in range(C) for m in range(M)
-    ]  # fmt: skip
+        for c in range(C)
+        for m in range(M)
+    ]
     note = f"largest second derivative over x^2 / 4: {min(ratios):.7f} to {max(ratios):.7f}"
     attained = Check(min(ratios), 1 - 1e-5, ">=", note=note)
     return Check(max(ratios), 1.0, n=C * M, note=note, also=(attained,))
 
 
+@claim(
+    "lemma2-neighbourhood",
+    "Lemma 2",
+    "the last layer's constants within radius rho, in closed form",
+)
 def neighbourhood(quick: bool, seed: int) -> Check:
     """(ii) on |tau| <= rho: x^2 s'(max(0, |a| - rho |x|)), a = log(p / (1 - p)), s = sigmoid."""
     W, x, _, _ = _last_layer(seed)
@@ -74,6 +86,7 @@ def neighbourhood(quick: bool, seed: int) -> Check:
     return Check(max(gaps), 0.0, "=", 1e-6, n=C * M, note=note, also=(crude,))
 
 
+@claim("lemma2-float32", "Lemma 2", "p (1 - p) may be computed as it is written, in float32", FAILS)
 def underflow(quick: bool, seed: int) -> Check:
     """Computed as p (1 - p) in float32, the constant of a surely wrong class is 0: it freezes."""
     z = torch.tensor([0.0, 20.0])
@@ -82,35 +95,3 @@ def underflow(quick: bool, seed: int) -> Check:
     exact = float(nn.functional.logsigmoid(z[1]).exp() * nn.functional.logsigmoid(-z[1]).exp())
     note = f"logits (0, 20): p (1 - p) = {naive:g}, sigmoid(20) sigmoid(-20) = {exact:.3g}"
     return Check(naive, 0.5 * exact, ">=", n=1, note=note)
-
-
-CLAIMS = [
-    Claim(
-        "lemma2-last-layer",
-        "Lemma 2",
-        "the last layer's local constants are p (1 - p) x^2",
-        HOLDS,
-        last_layer,
-    ),
-    Claim(
-        "lemma2-activations",
-        "Lemma 2",
-        "the last layer's constants are bounded by activations: x^2 / 4, attained",
-        HOLDS,
-        activation_bound,
-    ),
-    Claim(
-        "lemma2-neighbourhood",
-        "Lemma 2",
-        "the last layer's constants within radius rho, in closed form",
-        HOLDS,
-        neighbourhood,
-    ),
-    Claim(
-        "lemma2-float32",
-        "Lemma 2",
-        "p (1 - p) may be computed as it is written, in float32",
-        FAILS,
-        underflow,
-    ),
-]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from interpretable_sgd import InterpretableSGD
-from theory.claim import FAILS, HOLDS, HOLDS_UNDER, Check, Claim
-from theory.claims.routing import CLASSES, UNITS, K, routed
+from theory.claim import FAILS, Check, claim
+from theory.claims.dynamic_k import CLASSES, UNITS, K, routed
 from theory.reference.hessians import cross_entropy, hessian_diagonal
 from theory.reference.probabilities import floored, waterfill
 from theory.reference.suite import ce3
@@ -32,6 +32,7 @@ def _step(optimizer: InterpretableSGD, layer: nn.Linear, x: Tensor, y: Tensor) -
     optimizer.step()
 
 
+@claim("library-scores", "Lemma 2", "the optimizer's softmax scores are Hessian diagonals")
 def scores(quick: bool, seed: int) -> Check:
     """lipschitz="softmax": probabilities are the shares of the Hessian diagonal of the batch loss."""
     layer, x, y = _layer(seed)
@@ -50,6 +51,11 @@ def scores(quick: bool, seed: int) -> Check:
     return Check(gap, 0.0, "=", 1e-10, n=exact.numel(), note=f"largest difference {gap:.1e}")
 
 
+@claim(
+    "library-probabilities",
+    "block size",
+    "the optimizer's probabilities are water-filled with a floor",
+)
 def probabilities(quick: bool, seed: int) -> Check:
     """lipschitz="activation": water-filling with a floor agrees with the judge's own."""
     gap, count = 0.0, 0
@@ -57,9 +63,16 @@ def probabilities(quick: bool, seed: int) -> Check:
         for sparsity in (-1.0, 0.0, 0.5, 0.9):
             layer, x, y = _layer(seed)
             optimizer = InterpretableSGD(
-                layer.parameters(), lr=0.0, lipschitz="activation", block_size=block_size,
-                sparsity=sparsity, floor=0.1, shrink=0.0, horizon=0, memory=0.0,
-            )  # fmt: skip
+                layer.parameters(),
+                lr=0.0,
+                lipschitz="activation",
+                block_size=block_size,
+                sparsity=sparsity,
+                floor=0.1,
+                shrink=0.0,
+                horizon=0,
+                memory=0.0,
+            )
             _step(optimizer, layer, x, y)
             pi = next(iter(optimizer.routed_units().values())).probabilities[0].numpy()
             L = x.square().mean(0).numpy()
@@ -72,9 +85,17 @@ def _largest_z(draw: str, quick: bool, seed: int) -> Check:
     """Selected shares against probabilities, in standard errors, the largest of 24 coordinates."""
     layer, x, y = _layer(seed)
     optimizer = InterpretableSGD(
-        layer.parameters(), lr=0.0, lipschitz="activation", block_size=2, floor=0.2, shrink=0.0,
-        horizon=0, memory=0.0, draw=draw, seed=seed,
-    )  # fmt: skip
+        layer.parameters(),
+        lr=0.0,
+        lipschitz="activation",
+        block_size=2,
+        floor=0.2,
+        shrink=0.0,
+        horizon=0,
+        memory=0.0,
+        draw=draw,
+        seed=seed,
+    )
     steps = 500 if quick else 4_000
     for _ in range(steps + 1):
         _step(optimizer, layer, x, y)
@@ -86,16 +107,21 @@ def _largest_z(draw: str, quick: bool, seed: int) -> Check:
     return Check(z, 4.1, n=24, seeds=steps, note=f"largest |z| {z:.2f} of 24 coordinates")
 
 
+@claim("library-marginals", "Algorithm 3", "the optimizer's masks have their marginals")
 def marginals(quick: bool, seed: int) -> Check:
     """draw="independent": coordinates are selected with their probabilities."""
     return _largest_z("independent", quick, seed)
 
 
+@claim(
+    "library-systematic", "Theorem A", "the optimizer's masks of fixed size have their marginals"
+)
 def marginals_systematic(quick: bool, seed: int) -> Check:
     """draw="systematic": the same, at a fixed number of coordinates."""
     return _largest_z("systematic", quick, seed)
 
 
+@claim("library-guarantee", "section 2", "guarantee() promises what is proved")
 def guarantee(quick: bool, seed: int) -> Check:
     """The theorem that each configuration is promised, against the table of docs/theory.md."""
     table: list[tuple[dict[str, object], str | None]] = [
@@ -129,9 +155,13 @@ def _ce3(quick: bool, seed: int, **options: object) -> Check:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         optimizer = InterpretableSGD(
-            layer.parameters(), lr=2.0, lipschitz="softmax", probabilities="paper", seed=seed,
+            layer.parameters(),
+            lr=2.0,
+            lipschitz="softmax",
+            probabilities="paper",
+            seed=seed,
             **options,  # type: ignore[arg-type]
-        )  # fmt: skip
+        )
         steps = 1_000 if quick else 4_000
         for _ in range(steps):
             index = torch.randint(3, (1,), generator=generator)
@@ -143,11 +173,13 @@ def _ce3(quick: bool, seed: int, **options: object) -> Check:
     return Check(loss, 0.2, n=steps, note=note)
 
 
+@claim("library-faithful", "Theorem 1, CE3", "the optimizer's faithful mode solves CE3", FAILS)
 def faithful(quick: bool, seed: int) -> Check:
     """mask="per-sample", probabilities="paper" is Algorithm 3: CE3 makes it diverge."""
     return _ce3(quick, seed, mask="per-sample")
 
 
+@claim("library-shared", "CE3", "the optimizer's shared masks solve CE3")
 def shared(quick: bool, seed: int) -> Check:
     """mask="shared" with the same probabilities solves CE3."""
     return _ce3(quick, seed)
@@ -161,6 +193,12 @@ class _RoutedLinear(nn.Linear):
         return routed(self.weight, input)
 
 
+@claim(
+    "library-dynamic-k",
+    "section 3",
+    "the optimizer with contribution masks is Dynamic-K",
+    condition="score (W x)_+^2, s = 1 with a block size, and a routed forward",
+)
 def dynamic_k(quick: bool, seed: int) -> Check:
     """Contribution masks at s = 1 on a routed forward: the library's run is Dynamic-K's, 50 steps."""
     generator = torch.Generator().manual_seed(seed)
@@ -173,9 +211,14 @@ def dynamic_k(quick: bool, seed: int) -> Check:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         optimizer = InterpretableSGD(
-            layer.parameters(), lr=0.5, mask="per-sample", lipschitz="contribution", sparsity=1,
-            block_size=K, floor=0.0,
-        )  # fmt: skip
+            layer.parameters(),
+            lr=0.5,
+            mask="per-sample",
+            lipschitz="contribution",
+            sparsity=1,
+            block_size=K,
+            floor=0.0,
+        )
         for _ in range(50):
             _step(optimizer, layer, x, y)
             w = W.requires_grad_()
@@ -183,54 +226,3 @@ def dynamic_k(quick: bool, seed: int) -> Check:
             W = (w - 0.5 * torch.autograd.grad(loss, w)[0]).detach()
     gap = float((layer.weight.detach() - W).abs().max())
     return Check(gap, 0.0, "=", 1e-9, n=50, note=f"largest difference {gap:.1e}")
-
-
-CLAIMS = [
-    Claim(
-        "library-scores",
-        "Lemma 2",
-        "the optimizer's softmax scores are Hessian diagonals",
-        HOLDS,
-        scores,
-    ),
-    Claim(
-        "library-probabilities",
-        "block size",
-        "the optimizer's probabilities are water-filled with a floor",
-        HOLDS,
-        probabilities,
-    ),
-    Claim(
-        "library-marginals",
-        "Algorithm 3",
-        "the optimizer's masks have their marginals",
-        HOLDS,
-        marginals,
-    ),
-    Claim(
-        "library-systematic",
-        "Theorem A",
-        "the optimizer's masks of fixed size have their marginals",
-        HOLDS,
-        marginals_systematic,
-    ),
-    Claim(
-        "library-guarantee", "section 2", "guarantee() promises what is proved", HOLDS, guarantee
-    ),
-    Claim(
-        "library-faithful",
-        "Theorem 1, CE3",
-        "the optimizer's faithful mode solves CE3",
-        FAILS,
-        faithful,
-    ),
-    Claim(
-        "library-dynamic-k",
-        "section 3",
-        "the optimizer with contribution masks is Dynamic-K",
-        HOLDS_UNDER,
-        dynamic_k,
-        "score (W x)_+^2, s = 1 with a block size, and a routed forward",
-    ),
-    Claim("library-shared", "CE3", "the optimizer's shared masks solve CE3", HOLDS, shared),
-]

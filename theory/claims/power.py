@@ -1,6 +1,6 @@
 """Power of the rate test: how often its quick design accepts what works and rejects what does not.
 
-Every repetition is the whole experiment of `rates.control_check`: four horizons, two starts, all
+Every repetition is the whole experiment of `rate_test.control_check`: four horizons, two starts, all
 seeds, both intervals, one verdict. An optimizer is judged on its own, and the worst one counts.
 """
 
@@ -8,11 +8,11 @@ import functools
 
 import numpy as np
 
+from interpretable_sgd.convergence import fit_power
 from theory.claim import HOLDS, Check, Claim
-from theory.claims.rate_test import STARTS
 from theory.rate_test.controls import CONTROLS, Control, averages
 from theory.rate_test.designs import QUICK
-from theory.reference.estimate import Fit, fit
+from theory.rate_test.ruling import STARTS
 from theory.reference.problems import Array
 
 REPETITIONS, WANTED = 200, 0.95
@@ -25,14 +25,10 @@ def rejected(control: Control, repetitions: int, seeds: int, rng: np.random.Gene
     shape = (len(starts), seeds)
     columns = [averages(control, int(T), starts, shape, rng) for T in times]
     values = np.stack(columns, axis=1)
+    # Resampled means of all repetitions at once would not fit in the cache.
     parts = np.array_split(values, 20)
-    fits = [fit(times, part, rng, resamples=400) for part in parts]
-    found = np.concatenate([_rejected(of) for of in fits])
-    return np.asarray(found.reshape(len(STARTS), repetitions).any(0))
-
-
-def _rejected(found: Fit) -> Array:
-    return found.rejected(0.5)
+    shown = [fit_power(times, part, resamples=400, seed=rng).shows(0.5) for part in parts]
+    return np.asarray(~np.concatenate(shown).reshape(len(STARTS), repetitions).all(0))
 
 
 def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
@@ -58,18 +54,29 @@ def _share(works: bool, quick: bool, seed: int) -> Check:
         numbers[f"{control.name} high"] = high
         notes.append(f"{control.name} {right}/{REPETITIONS} [{low:.3f}, {high:.3f}]")
     return Check(
-        min(rights) / REPETITIONS, WANTED, ">=", n=REPETITIONS, seeds=QUICK.seeds,
-        note="; ".join(notes), numbers=numbers,
-    )  # fmt: skip
+        min(rights) / REPETITIONS,
+        WANTED,
+        ">=",
+        n=REPETITIONS,
+        seeds=QUICK.seeds,
+        note="; ".join(notes),
+        numbers=numbers,
+    )
 
 
 CLAIMS = [
     Claim(
-        "power-correct", "rate test", "at least 95 % of correct optimizers pass", HOLDS,
+        "power-correct",
+        "rate test",
+        "at least 95 % of correct optimizers pass",
+        HOLDS,
         functools.partial(_share, True),
     ),
     Claim(
-        "power-broken", "rate test", "at least 95 % of broken optimizers are rejected", HOLDS,
+        "power-broken",
+        "rate test",
+        "at least 95 % of broken optimizers are rejected",
+        HOLDS,
         functools.partial(_share, False),
     ),
-]  # fmt: skip
+]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from theory.claim import FAILS, HOLDS, HOLDS_UNDER, Check, Claim
+from theory.claim import FAILS, Check, claim
 from theory.claims.ratio import SPECTRUM
 from theory.reference import bounds
 from theory.reference.algorithm3 import Method, run, square, weighted
@@ -13,6 +13,7 @@ GAMMAS = {0.0: 1.0, 0.25: 4 / 3, 0.5: 2.0, 0.75: 4.0, 0.9: 10.0}
 """Exponent of every s."""
 
 
+@claim("literal-limit", "section 3, s -> 1", "the block of Algorithm 3 tends to the top K", FAILS)
 def literal_limit(quick: bool, seed: int) -> Check:
     """Expected number of the 512 coordinates that are selected; the paper speaks of K = 5."""
     L = np.random.default_rng(seed).chisquare(1, 512)
@@ -22,6 +23,11 @@ def literal_limit(quick: bool, seed: int) -> Check:
     return Check(sizes[0.9], 5.0, ">=", n=512, note=note, numbers=numbers)
 
 
+@claim(
+    "literal-size",
+    "Algorithm 3",
+    "the expected block of Algorithm 3 is exp((1 - gamma) H_gamma) <= 1",
+)
 def literal_size(quick: bool, seed: int) -> Check:
     """That number is exp((1 - gamma) H_gamma(L / sum L)), H the Renyi entropy; at most 1."""
     rng, gaps, largest = np.random.default_rng(seed), [], 0.0
@@ -35,6 +41,7 @@ def literal_size(quick: bool, seed: int) -> Check:
     return Check(max(gaps), 0.0, "=", 1e-9, n=len(gaps), note=note, also=(below,))
 
 
+@claim("waterfill-limit", "s -> 1", "water-filled probabilities tend to the top K")
 def waterfill_limit(quick: bool, seed: int) -> Check:
     """s -> 1 with a block size: sum_j |pi_j - 1(top K)| <= 2 (d - K) r^gamma, r = L_(K+1) / L_(K)."""
     rng, ratios, last = np.random.default_rng(seed), [], 0.0
@@ -55,6 +62,12 @@ def waterfill_limit(quick: bool, seed: int) -> Check:
     return Check(float(max(ratios)), 1.0, tolerance=1e-9, n=len(ratios), note=note)
 
 
+@claim(
+    "uniform-limit",
+    "s -> 0",
+    "s = 0 is proportional to L, gamma = 0 uniform",
+    condition="no probability reaches 1",
+)
 def uniform_limit(quick: bool, seed: int) -> Check:
     """gamma -> 0 gives K / d; gamma = 1, the paper's s = 0, gives K L_j / sum L unsaturated."""
     rng = np.random.default_rng(seed)
@@ -67,6 +80,7 @@ def uniform_limit(quick: bool, seed: int) -> Check:
     return Check(flat, 0.0, "=", 1e-7, n=200, note=note, also=also)
 
 
+@claim("waterfill-sum", "block size", "sum pi = min(K, #{L > 0})")
 def waterfill_sum(quick: bool, seed: int) -> Check:
     """sum pi = min(K, number of L > 0), 0 <= pi <= 1, for fractional K and any scale of L."""
     rng, worst = np.random.default_rng(seed), 0.0
@@ -80,6 +94,7 @@ def waterfill_sum(quick: bool, seed: int) -> Check:
     return Check(worst, 0.0, "=", 1e-9, n=1_000, note=f"largest difference {worst:.1e}")
 
 
+@claim("row-factor", "Lemma 2", "per row the class factor cancels: all classes select alike")
 def row_factor(quick: bool, seed: int) -> Check:
     """Normalised per row, p_c (1 - p_c) x_m^2 gives every class the same units, for all s."""
     rng = np.random.default_rng(seed)
@@ -90,6 +105,7 @@ def row_factor(quick: bool, seed: int) -> Check:
     return Check(gap, 0.0, "=", 1e-12, n=10, note=f"largest difference between classes {gap:.1e}")
 
 
+@claim("best-exponent", "Theorem B", "unbiased masks have least variance at gamma = 1/2, s = -1")
 def best_exponent(quick: bool, seed: int) -> Check:
     """phi(gamma) = (sum L^gamma)(sum L^(1 - gamma)) is least at gamma = 1/2, i.e. s = -1."""
     L = np.random.default_rng(seed).chisquare(1, 512)
@@ -99,6 +115,9 @@ def best_exponent(quick: bool, seed: int) -> Check:
     return Check(best, 0.5, "=", 1e-9, n=401, note=f"least at gamma = {best:.2f} on a grid of .01")
 
 
+@claim(
+    "sparse-sampling", "section 3", "Lipschitz sampling with s > 0 beats uniform sampling", FAILS
+)
 def sparse_sampling(quick: bool, seed: int) -> Check:
     """Variance of unbiased masks over that of uniform ones, phi / (d sum L), for s >= 0.
 
@@ -111,6 +130,7 @@ def sparse_sampling(quick: bool, seed: int) -> Check:
     return Check(over[2.0], 1.0, n=512, note=note, numbers=numbers)
 
 
+@claim("optimal-probabilities", "Theorem B", "water-filling |g| has the least variance")
 def optimal_probabilities(quick: bool, seed: int) -> Check:
     """min sum_j g_j^2 / pi_j with sum pi = K, pi <= 1: water-filling of |g|, by random trials."""
     rng, best = np.random.default_rng(seed), np.inf
@@ -123,6 +143,11 @@ def optimal_probabilities(quick: bool, seed: int) -> Check:
     return Check(least / best, 1.0, n=5_000, note=f"{least:.4f} against at least {best:.4f}")
 
 
+@claim(
+    "conditioning",
+    "Algorithm 3",
+    "biased masks raise the condition number kappa to kappa^(1 + gamma)",
+)
 def conditioning(quick: bool, seed: int) -> Check:
     """Biased masks pi ~ L^gamma with one step size: condition number kappa^(1 + gamma), not kappa."""
     gamma, mean = 2.0, literal(SPECTRUM, 2.0) * SPECTRUM
@@ -132,6 +157,7 @@ def conditioning(quick: bool, seed: int) -> Check:
     return Check(measured, kappa ** (1 + gamma), "=", 1e-9, n=4, note=note)
 
 
+@claim("floor", "Theorem A", "the floor keeps sum pi = K and pi_min >= eps K / d")
 def floor(quick: bool, seed: int) -> Check:
     """pi <- (1 - eps) pi + eps K / d keeps sum pi = K and min pi >= eps K / d."""
     scores = np.random.default_rng(seed).chisquare(1, (200 if quick else 2_000, 16)) ** 4
@@ -160,92 +186,15 @@ def _starved(eps: float, quick: bool, seed: int) -> Check:
     return Check(float(ratio.mean()), 0.2, error=error, n=steps, seeds=64, note=note)
 
 
+@claim("starvation", "s -> 1", "without a floor every coordinate is still served", FAILS)
 def starved(quick: bool, seed: int) -> Check:
     """Without a floor a coordinate of small constant is never selected: only the Pi-norm falls."""
     return _starved(0.0, quick, seed)
 
 
+@claim(
+    "starvation-floor", "Theorem A", "with a floor every coordinate is served", condition="eps > 0"
+)
 def fed(quick: bool, seed: int) -> Check:
     """The same with eps = .2."""
     return _starved(0.2, quick, seed)
-
-
-CLAIMS = [
-    Claim(
-        "literal-limit",
-        "section 3, s -> 1",
-        "the block of Algorithm 3 tends to the top K",
-        FAILS,
-        literal_limit,
-    ),
-    Claim(
-        "literal-size",
-        "Algorithm 3",
-        "the expected block of Algorithm 3 is exp((1 - gamma) H_gamma) <= 1",
-        HOLDS,
-        literal_size,
-    ),
-    Claim(
-        "waterfill-limit",
-        "s -> 1",
-        "water-filled probabilities tend to the top K",
-        HOLDS,
-        waterfill_limit,
-    ),
-    Claim(
-        "uniform-limit",
-        "s -> 0",
-        "s = 0 is proportional to L, gamma = 0 uniform",
-        HOLDS_UNDER,
-        uniform_limit,
-        "no probability reaches 1",
-    ),
-    Claim("waterfill-sum", "block size", "sum pi = min(K, #{L > 0})", HOLDS, waterfill_sum),
-    Claim(
-        "row-factor",
-        "Lemma 2",
-        "per row the class factor cancels: all classes select alike",
-        HOLDS,
-        row_factor,
-    ),
-    Claim(
-        "best-exponent",
-        "Theorem B",
-        "unbiased masks have least variance at gamma = 1/2, s = -1",
-        HOLDS,
-        best_exponent,
-    ),
-    Claim(
-        "sparse-sampling",
-        "section 3",
-        "Lipschitz sampling with s > 0 beats uniform sampling",
-        FAILS,
-        sparse_sampling,
-    ),
-    Claim(
-        "optimal-probabilities",
-        "Theorem B",
-        "water-filling |g| has the least variance",
-        HOLDS,
-        optimal_probabilities,
-    ),
-    Claim(
-        "conditioning",
-        "Algorithm 3",
-        "biased masks raise the condition number kappa to kappa^(1 + gamma)",
-        HOLDS,
-        conditioning,
-    ),
-    Claim("floor", "Theorem A", "the floor keeps sum pi = K and pi_min >= eps K / d", HOLDS, floor),
-    Claim(
-        "starvation", "s -> 1", "without a floor every coordinate is still served", FAILS, starved
-    ),
-    Claim(
-        "starvation-floor",
-        "Theorem A",
-        "with a floor every coordinate is served",
-        HOLDS_UNDER,
-        fed,
-        "eps > 0",
-    ),
-]

@@ -8,7 +8,7 @@ import itertools
 
 import numpy as np
 
-from theory.claim import FAILS, HOLDS, HOLDS_UNDER, Check, Claim
+from theory.claim import FAILS, Check, claim
 from theory.reference.algorithm3 import Method, run, square
 from theory.reference.probabilities import literal
 from theory.reference.problems import Array
@@ -29,6 +29,12 @@ def _share(violated: Array, what: str, seed: int) -> Check:
     return Check(share, 0.0, error=error, n=len(violated), seeds=1, note=note)
 
 
+@claim(
+    "eq1",
+    "eq. (1)",
+    "the sum L of the constants of all samples and coordinates bounds the curvature of f",
+    FAILS,
+)
 def sum_of_constants(quick: bool, seed: int) -> Check:
     """f = w_1 w_2 has f_11 = f_22 = 0, so L = 0, but f((1, 1)) - f(0) - <grad f(0), u> = 1."""
     w, u = np.zeros(2), np.ones(2)
@@ -39,6 +45,12 @@ def sum_of_constants(quick: bool, seed: int) -> Check:
     return Check(float(excess), bound, n=2, note=note)
 
 
+@claim(
+    "eq1-convex",
+    "eq. (1)",
+    "the sum L of the constants bounds the curvature of a convex f",
+    condition="f convex and L_ij valid along the whole step",
+)
 def sum_of_constants_convex(quick: bool, seed: int) -> Check:
     """u'Hu <= trace(H) |u|^2 for H >= 0: the largest ratio over random convex quadratics."""
     rng = np.random.default_rng(seed)
@@ -49,6 +61,12 @@ def sum_of_constants_convex(quick: bool, seed: int) -> Check:
     return Check(ratio, 1.0, n=len(H), note=f"largest lambda_max / sum_j L_j {ratio:.3f}")
 
 
+@claim(
+    "eq1-local",
+    "eq. (1)",
+    "the local constants that Lemma 2 estimates bound f along the step",
+    FAILS,
+)
 def local_constants(quick: bool, seed: int) -> Check:
     """(1) with L_ij at W, as Lemma 2 estimates it: log(1 + e^z) from z = -10 by u = 20."""
     z, u = -10.0, 20.0
@@ -72,6 +90,7 @@ def _enumerate(g: Array, pi: Array, batch: int) -> tuple[Array, Array]:
     return np.array(outcomes), np.array(chances)
 
 
+@claim("eq3-5", "eq. (3)-(5)", "the mean of the masked gradient is sum_i Pi_i g_i / n")
 def expectation(quick: bool, seed: int) -> Check:
     """(3) to (5): E sum_i g~_i / B = sum_i Pi_i g_i / n, by enumerating every p and q."""
     rng = np.random.default_rng(seed)
@@ -81,6 +100,12 @@ def expectation(quick: bool, seed: int) -> Check:
     return Check(gap, 0.0, "=", tolerance=1e-12, n=len(chances), note="all masks and batches")
 
 
+@claim(
+    "eq2",
+    "eq. (2)",
+    "a step's expected decrease, from smoothness",
+    condition="L is a Lipschitz constant of grad f for all weights",
+)
 def smooth_step(quick: bool, seed: int) -> Check:
     """(2): E f(W + u) <= f(W) + E<g, u> + L/2 E|u|^2 by enumeration, with L of all weights."""
     problem, rng, worst = (
@@ -100,6 +125,7 @@ def smooth_step(quick: bool, seed: int) -> Check:
     return Check(worst, 0.0, tolerance=1e-12, n=512, note=f"largest excess {worst:.1e}")
 
 
+@claim("eq6", "eq. (5)-(6)", "-<a, b> <= -|a| |b|", FAILS)
 def cauchy_schwarz(quick: bool, seed: int) -> Check:
     """(5) to (6) says <a, b> >= |a| |b|, a = sum g_k, b = sum Pi_i g_i: backwards."""
     g, pi = _draws(quick, seed)
@@ -108,6 +134,7 @@ def cauchy_schwarz(quick: bool, seed: int) -> Check:
     return _share((a * b).sum(1) < norms - 1e-12, "draws", seed)
 
 
+@claim("eq7", "eq. (6)-(7)", "|sum Pi_i g_i| >= |sum Pi_i| |sum g_i|", FAILS)
 def product_of_norms(quick: bool, seed: int) -> Check:
     """(6) to (7) says |sum Pi_i g_i| >= |sum Pi_i| |sum g_i|, the spectral norm."""
     g, pi = _draws(quick, seed)
@@ -115,12 +142,14 @@ def product_of_norms(quick: bool, seed: int) -> Check:
     return _share(np.linalg.norm((pi * g).sum(1), axis=1) < right - 1e-12, "draws", seed)
 
 
+@claim("eq8", "eq. (7)-(8)", "the factor |sum Pi_i| may be dropped", FAILS)
 def dropped_factor(quick: bool, seed: int) -> Check:
     """(7) to (8) drops |sum Pi_i|, which is right only if it is at least 1."""
     _, pi = _draws(quick, seed)
     return _share(pi.sum(1).max(1) < 1, "draws", seed)
 
 
+@claim("eq5-8", "eq. (5)-(8)", "the mean step descends at least as -|g_W|^2", FAILS)
 def whole_chain(quick: bool, seed: int) -> Check:
     """(5) to (8): <sum g_k, sum Pi_i g_i> >= |sum g_k|^2, the only use of the masks' mean."""
     g, pi = _draws(quick, seed)
@@ -133,6 +162,12 @@ def whole_chain(quick: bool, seed: int) -> Check:
     )
 
 
+@claim(
+    "eq5-8-repaired",
+    "Theorem A",
+    "the mean step descends at least as -pi_min |grad F|^2",
+    condition="all samples of a batch share Pi, drawn from the past",
+)
 def chain_repaired(quick: bool, seed: int) -> Check:
     """What (5) to (8) can say: <a, Pi a> >= pi_min |a|^2 if all samples share Pi."""
     g, pi = _draws(quick, seed)
@@ -143,6 +178,12 @@ def chain_repaired(quick: bool, seed: int) -> Check:
     )
 
 
+@claim(
+    "eq10",
+    "eq. (9)-(10)",
+    "E|sum g~_i / B|^2 <= M^2 / B^2 for gradients of second moment M^2",
+    FAILS,
+)
 def variance_scale(quick: bool, seed: int) -> Check:
     """(9) to (10) says E|sum_i g~_i / B|^2 <= M^2 / B^2; exact for B = n / 2, M^2 = max |g_i|^2.
 
@@ -161,6 +202,7 @@ def variance_scale(quick: bool, seed: int) -> Check:
     return Check(ratios[-1], 1.0, n=n, note=note)
 
 
+@claim("step-2-over-l", "after eq. (10)", "eta = 2 / L gives O(1 / sqrt t)", FAILS)
 def largest_step(quick: bool, seed: int) -> Check:
     """eta = 2 / L on f = L w^2 / 2 without noise: w changes sign for ever."""
     w, steps = 1.0, 1_000
@@ -170,6 +212,12 @@ def largest_step(quick: bool, seed: int) -> Check:
     return Check(abs(w), steps**-0.5, n=steps, note=note)
 
 
+@claim(
+    "step-constant",
+    "after eq. (10)",
+    "eta = O(1 / L), constant, gives O(1 / sqrt t) with noise",
+    FAILS,
+)
 def constant_step(quick: bool, seed: int) -> Check:
     """A step of order 1 / L gives no O(1 / sqrt T) with noise: plain SGD at eta = 1 / (2 L).
 
@@ -188,75 +236,3 @@ def constant_step(quick: bool, seed: int) -> Check:
     return Check(
         ratio, 0.5, error=ratio * float(np.hypot(*relative)), n=4 * T, seeds=seeds, note=note
     )
-
-
-CLAIMS = [
-    Claim(
-        "eq1",
-        "eq. (1)",
-        "the sum L of the constants of all samples and coordinates bounds the curvature of f",
-        FAILS,
-        sum_of_constants,
-    ),
-    Claim(
-        "eq1-convex",
-        "eq. (1)",
-        "the sum L of the constants bounds the curvature of a convex f",
-        HOLDS_UNDER,
-        sum_of_constants_convex,
-        "f convex and L_ij valid along the whole step",
-    ),
-    Claim(
-        "eq1-local",
-        "eq. (1)",
-        "the local constants that Lemma 2 estimates bound f along the step",
-        FAILS,
-        local_constants,
-    ),
-    Claim(
-        "eq2",
-        "eq. (2)",
-        "a step's expected decrease, from smoothness",
-        HOLDS_UNDER,
-        smooth_step,
-        "L is a Lipschitz constant of grad f for all weights",
-    ),
-    Claim(
-        "eq3-5",
-        "eq. (3)-(5)",
-        "the mean of the masked gradient is sum_i Pi_i g_i / n",
-        HOLDS,
-        expectation,
-    ),
-    Claim("eq6", "eq. (5)-(6)", "-<a, b> <= -|a| |b|", FAILS, cauchy_schwarz),
-    Claim("eq7", "eq. (6)-(7)", "|sum Pi_i g_i| >= |sum Pi_i| |sum g_i|", FAILS, product_of_norms),
-    Claim("eq8", "eq. (7)-(8)", "the factor |sum Pi_i| may be dropped", FAILS, dropped_factor),
-    Claim(
-        "eq5-8", "eq. (5)-(8)", "the mean step descends at least as -|g_W|^2", FAILS, whole_chain
-    ),
-    Claim(
-        "eq5-8-repaired",
-        "Theorem A",
-        "the mean step descends at least as -pi_min |grad F|^2",
-        HOLDS_UNDER,
-        chain_repaired,
-        "all samples of a batch share Pi, drawn from the past",
-    ),
-    Claim(
-        "eq10",
-        "eq. (9)-(10)",
-        "E|sum g~_i / B|^2 <= M^2 / B^2 for gradients of second moment M^2",
-        FAILS,
-        variance_scale,
-    ),
-    Claim(
-        "step-2-over-l", "after eq. (10)", "eta = 2 / L gives O(1 / sqrt t)", FAILS, largest_step
-    ),
-    Claim(
-        "step-constant",
-        "after eq. (10)",
-        "eta = O(1 / L), constant, gives O(1 / sqrt t) with noise",
-        FAILS,
-        constant_step,
-    ),
-]

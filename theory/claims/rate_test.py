@@ -5,19 +5,16 @@ from collections.abc import Callable
 
 import numpy as np
 
+from interpretable_sgd.convergence import estimate_rate
 from theory.claim import FAILS, HOLDS_UNDER, Check, Claim
-from theory.claims.decaying_steps import CLAIMS as DECAYING
 from theory.rate_test.configurations import FAR, MODES, PROBLEMS, Mode
 from theory.rate_test.controls import CONTROLS, Control, averages, stalled_minimum
 from theory.rate_test.designs import design
 from theory.rate_test.optimizer_runs import Probe, Run, Setup, run
+from theory.rate_test.ruling import STARTS, curve, interval, rule
 from theory.reference import bounds
-from theory.reference.estimate import INCONCLUSIVE, LARGEST_FLOOR, TOLERANCE, Fit, Ruling, fit, rule
 from theory.reference.probabilities import floored, literal, waterfill
 from theory.reference.problems import Array, Regression
-
-STARTS = {"far": 1.0, "near": 0.1}
-"""Distance of w_0 from w* in every coordinate; modes start afar at `modes.FAR`."""
 
 
 def mode_check(mode: Mode, quick: bool, seed: int) -> Check:
@@ -29,10 +26,15 @@ def mode_check(mode: Mode, quick: bool, seed: int) -> Check:
         numbers |= {f"{name} {key}": value for key, value in measured.items()}
     first, *rest = checks
     return Check(
-        first.measured, first.bound, n=first.n, seeds=first.seeds,
-        note="; ".join(check.note for check in checks), numbers=numbers,
-        also=(*first.also, *rest), unclear=first.unclear,
-    )  # fmt: skip
+        first.measured,
+        first.bound,
+        n=first.n,
+        seeds=first.seeds,
+        note="; ".join(check.note for check in checks),
+        numbers=numbers,
+        also=(*first.also, *rest),
+        unclear=first.unclear,
+    )
 
 
 def _on(mode: Mode, name: str, quick: bool, seed: int) -> tuple[Check, dict[str, float]]:
@@ -48,24 +50,20 @@ def _on(mode: Mode, name: str, quick: bool, seed: int) -> tuple[Check, dict[str,
     for T in times:
         eta = mode.step(name, T, times[0])
         term = functools.partial(shrink, eta) if shrink else None
-        done = run(
-            setup, starts, eta, int(T), seed + int(T), per_sample=per_sample, shrink=term
-        )  # fmt: skip
+        done = run(setup, starts, eta, int(T), seed + int(T), per_sample=per_sample, shrink=term)
         runs.append(done)
         for rows in (slice(0, seeds), slice(seeds, None)):
             ratio, error = _against_bound(mode, problem, done, rows, starts[rows][0], eta, int(T))
             ratios.append(ratio)
             errors.append(error)
     squares = np.array([done.square for done in runs])
-    rng = np.random.default_rng(seed)
-    fits = [fit(times, part, rng, exponent=mode.exponent) for part in np.split(squares, 2, axis=1)]
     lived = _time_constants(mode, name, problem, runs, times)
-    ruling = rule(fits[0], fits[1], lived, mode.exponent)
+    ruling = rule(times, squares, lived, seed, mode.exponent)
     promise = runs[0].guarantee
     theorem = (promise.theorem or "") if promise else ""
     note = f"{name}: {ruling}"
     worst = int(np.argmax(np.array(ratios) + 3 * np.array(errors)))
-    also = [_floor_check(ruling, note)]
+    also = []
     if theorem or not promise:
         title = f"Theorem {theorem or 'A'}"
         note = f"{note}; {title}, left over right side at most {ratios[worst]:.3f}"
@@ -73,24 +71,8 @@ def _on(mode: Mode, name: str, quick: bool, seed: int) -> tuple[Check, dict[str,
         also.append(Check(ratios[worst], 1.0, error=errors[worst], note=bound_note))
     agrees = f"guarantee() says {theorem or 'none'}, expected {mode.theorem or 'none'}"
     also.append(Check(float(theorem != mode.theorem), 0.0, note=agrees))
-    numbers = _curve(times, squares, ruling) | {"bound ratio": ratios[worst]}
-    check = _slope_check(ruling, note, mode.exponent, int(times[-1]), seeds, tuple(also))
-    return check, numbers
-
-
-def _slope_check(
-    ruling: Ruling, note: str, exponent: float, n: int, seeds: int, also: tuple[Check, ...] = ()
-) -> Check:
-    return Check(
-        ruling.slope, TOLERANCE - exponent, n=n, seeds=seeds, note=note, also=also,
-        unclear=ruling.reason if ruling.verdict == INCONCLUSIVE else "",
-    )  # fmt: skip
-
-
-def _floor_check(ruling: Ruling, note: str) -> Check:
-    """The lower end of the larger fitted floor."""
-    floor = float(np.maximum(ruling.far.floor_low, ruling.near.floor_low))
-    return Check(floor, LARGEST_FLOOR, note=f"a floor of at least {floor:.0%} of M_T; {note}")
+    numbers = curve(times, squares, ruling) | {"bound ratio": ratios[worst]}
+    return ruling.check(note, int(times[-1]), seeds, tuple(also)), numbers
 
 
 def _probes(
@@ -101,8 +83,11 @@ def _probes(
 
     def per_sample(step: int, pi: Array, G: Array) -> Array:
         # With gamma = 1/2, the default of unbiased masks; the loss's curvature cancels in a row.
-        own = floored(waterfill(problem.x**2, options["block_size"], 0.5), options["floor"],
-                      options["block_size"])  # fmt: skip
+        own = floored(
+            waterfill(problem.x**2, options["block_size"], 0.5),
+            options["floor"],
+            options["block_size"],
+        )
         return np.asarray((G**2 / own).sum(-1).mean(-1))
 
     def shrink(eta: float, step: int, pi: Array, G: Array) -> Array:
@@ -114,7 +99,7 @@ def _probes(
         return bounds.shrink_term(problem.known("L"), eta, amount, pi)
 
     reads_samples = options.get("correction") == "unbiased" and "mask" in options
-    return per_sample if reads_samples else None, shrink if mode.theorem[2:] else None
+    return per_sample if reads_samples else None, shrink if mode.shrinks else None
 
 
 def _against_bound(
@@ -137,7 +122,7 @@ def _against_bound(
         G2 = reading.moment[rows]
         right = bounds.theorem_f(D, L, eta, T, mode.momentum, float(G2.mean()))
         noise = (right - 2 * (1 - mode.momentum) * D / (eta * T)) * G2 / G2.mean()
-    elif mode.theorem == "A with shrink":
+    elif mode.shrinks:
         shrink = reading.shrink[rows]
         S = float(reading.noise[rows].mean())
         right = bounds.theorem_a_shrink(D, L, eta, T, S, float(shrink.mean()))
@@ -170,20 +155,6 @@ def _time_constants(
     return float(min(found))
 
 
-def _curve(times: Array, squares: Array, ruling: Ruling) -> dict[str, float]:
-    """Means and 95 % intervals of M_T for the figures, and the fitted slopes."""
-    numbers = {}
-    for start, values in zip(STARTS, np.split(squares, 2, axis=1), strict=True):
-        margin = 1.96 * values.std(1, ddof=1) / np.sqrt(values.shape[1])
-        for T, mean, error in zip(times, values.mean(1), margin, strict=True):
-            numbers[f"{start} {T:.0f}"] = float(mean)
-            numbers[f"{start} {T:.0f} +-"] = float(error)
-        of: Fit = getattr(ruling, start)
-        numbers[f"{start} slope"] = float(of.slope)
-        numbers[f"{start} low"], numbers[f"{start} high"] = float(of.low), float(of.high)
-    return numbers
-
-
 def control_check(control: Control, quick: bool, seed: int) -> Check:
     """The same test on an optimizer whose verdict is known beforehand."""
     chosen, rng = design(quick), np.random.default_rng(seed)
@@ -196,12 +167,10 @@ def control_check(control: Control, quick: bool, seed: int) -> Check:
             for T in times
         ]
     )
-    fits = [fit(times, part, rng) for part in np.split(squares, 2, axis=1)]
-    ruling = rule(fits[0], fits[1], min(control.time_constants(float(T)) for T in times))
-    note = str(ruling)
-    also = (_floor_check(ruling, note),)
-    check = _slope_check(ruling, note, 0.5, int(times[-1]), seeds, also)
-    check.numbers.update(_curve(times, squares, ruling))
+    lived = min(control.time_constants(float(T)) for T in times)
+    ruling = rule(times, squares, lived, seed)
+    check = ruling.check(str(ruling), int(times[-1]), seeds)
+    check.numbers.update(curve(times, squares, ruling))
     return check
 
 
@@ -209,13 +178,11 @@ def running_minimum(quick: bool, seed: int) -> Check:
     """SGD stalled at its floor, d = 4: the average shows it, the minimum so far does not."""
     times = [2**k for k in ((8, 9, 10, 11) if quick else (9, 10, 11, 12))]
     average, minimum = stalled_minimum(4, times, 64, np.random.default_rng(seed))
-    rng = np.random.default_rng(seed)
-    honest, fooled = (fit(np.array(times), values, rng) for values in (average, minimum))
-    note = f"stalled run, d = 4: slope of the running minimum {fooled}, of the average {honest}"
-    numbers = {"minimum slope": float(fooled.slope), "average slope": float(honest.slope)}
-    return Check(
-        float(fooled.low), -0.1, ">=", n=times[-1], seeds=64, note=note, numbers=numbers
-    )  # fmt: skip
+    honest, fooled = (estimate_rate(times, values, seed=seed) for values in (average, minimum))
+    note = f"stalled run, d = 4: slope of the running minimum {interval(fooled)}, "
+    note += f"of the average {interval(honest)}"
+    numbers = {"minimum slope": fooled.slope, "average slope": honest.slope}
+    return Check(fooled.interval[0], -0.1, ">=", n=times[-1], seeds=64, note=note, numbers=numbers)
 
 
 def _mode_claim(mode: Mode) -> Claim:
@@ -235,19 +202,23 @@ def _control_claim(control: Control) -> Claim:
     words = control.name.replace("(", "").replace(")", "").replace(",", "").lower().split()
     kind = "a correct optimizer" if control.works else "a broken optimizer"
     return Claim(
-        "control-" + "-".join(words), "rate test", f"{kind} shows the rate: {control.name}",
-        HOLDS_UNDER if control.works else FAILS, functools.partial(control_check, control),
+        "control-" + "-".join(words),
+        "rate test",
+        f"{kind} shows the rate: {control.name}",
+        HOLDS_UNDER if control.works else FAILS,
+        functools.partial(control_check, control),
         "eta of order 1/sqrt T" if control.works else "",
-    )  # fmt: skip
+    )
 
 
 CLAIMS = [
     *(_mode_claim(mode) for mode in MODES),
-    *DECAYING,
     *(_control_claim(control) for control in CONTROLS),
     Claim(
-        "control-running-minimum", "rate test",
+        "control-running-minimum",
+        "rate test",
         "the running minimum of |grad F|^2 tells a stalled optimizer from a converging one",
-        FAILS, running_minimum,
+        FAILS,
+        running_minimum,
     ),
-]  # fmt: skip
+]

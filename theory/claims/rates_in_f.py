@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from theory.claim import HOLDS, HOLDS_UNDER, Check, Claim
+from theory.claim import Check, claim
 from theory.claims.ratio import BATCH, SPECTRUM, largest, ratio, size
 from theory.reference import bounds
 from theory.reference.algorithm3 import Method, run, weighted
@@ -26,6 +26,12 @@ def _noise(problem: Problem, pi: Array) -> float:
     return float((pi * variances).sum()) / BATCH
 
 
+@claim(
+    "theorem-a-rate",
+    "Theorem A",
+    "O(1 / sqrt T) of mean_t E|grad F|_Pi^2, convex or not",
+    condition="as Theorem A, with steps of order 1 / sqrt T",
+)
 def theorem_a_rate(quick: bool, seed: int) -> Check:
     """Tuned constant steps: mean_t E|grad F|_Pi^2 <= 2 L D / T + 2 sqrt(2 L D S / T), 3 horizons."""
     checks = []
@@ -35,15 +41,27 @@ def theorem_a_rate(quick: bool, seed: int) -> Check:
         for steps in (64, 256, 1_024) if quick else (256, 1_024, 4_096):
             eta, rng = bounds.step_a(D, L, steps, S), np.random.default_rng(seed)
             done = run(
-                problem, Method("shared", pi), eta, steps, 64, rng, batch=BATCH,
+                problem,
+                Method("shared", pi),
+                eta,
+                steps,
+                64,
+                rng,
+                batch=BATCH,
                 measures={"weighted": weighted},
-            )  # fmt: skip
+            )
             right = bounds.theorem_a_rate(D, L, steps, S)
             name = f"{problem.name} T = {steps}"
             checks.append(ratio(name, done.means["weighted"], right, steps))
     return largest(checks)
 
 
+@claim(
+    "theorem-d",
+    "Theorem D",
+    "O(1/t) of E F - F* with constants",
+    condition="shared masks from the past, PL, eta_t = 2 / (mu_Pi (t + t_0))",
+)
 def decaying(quick: bool, seed: int) -> Check:
     """eta_t = 2 / (mu_Pi (t + t_0)): E F - F* <= max(t_0 D, 2 L S / mu_Pi^2) / (t + t_0)."""
     steps, seeds = size(quick)
@@ -54,16 +72,26 @@ def decaying(quick: bool, seed: int) -> Check:
         mu, S = _strength(problem, pi), _noise(problem, pi)
         for horizon in (steps, 4 * steps):
             done = run(
-                problem, Method("shared", pi),
+                problem,
+                Method("shared", pi),
                 lambda t, L=L, mu=mu: bounds.decaying_step(L, mu, t),  # type: ignore[misc]
-                horizon, seeds, np.random.default_rng(seed), batch=BATCH,
-            )  # fmt: skip
+                horizon,
+                seeds,
+                np.random.default_rng(seed),
+                batch=BATCH,
+            )
             gap = problem.value(done.w) - problem.known("minimum")
             right = bounds.theorem_d(D, L, mu, S, horizon)
             checks.append(ratio(f"{problem.name} t = {horizon}", gap, right, horizon))
     return largest(checks)
 
 
+@claim(
+    "theorem-d-slope",
+    "Theorem D",
+    "O(1/t) as an exponent",
+    condition="strongly convex, decaying steps",
+)
 def one_over_t(quick: bool, seed: int) -> Check:
     """The exponent itself: log-log slope of E F - F* between t and 16 t, quadratic, decaying steps.
 
@@ -76,9 +104,14 @@ def one_over_t(quick: bool, seed: int) -> Check:
     times, gaps = (256, 1_024, 4_096), []
     for time in times:
         done = run(
-            problem, Method("shared", pi), lambda t: bounds.decaying_step(L, mu, t), time, seeds,
-            np.random.default_rng(seed + time), batch=BATCH,
-        )  # fmt: skip
+            problem,
+            Method("shared", pi),
+            lambda t: bounds.decaying_step(L, mu, t),
+            time,
+            seeds,
+            np.random.default_rng(seed + time),
+            batch=BATCH,
+        )
         gaps.append(problem.value(done.w))
     means = [float(gap.mean()) for gap in gaps]
     relative = [float(gap.std(ddof=1)) / np.sqrt(seeds) / gap.mean() for gap in gaps]
@@ -89,6 +122,12 @@ def one_over_t(quick: bool, seed: int) -> Check:
     return Check(slope, -1.0, tolerance=0.15, error=error, n=times[-1], seeds=seeds, note=note)
 
 
+@claim(
+    "theorem-d-constant",
+    "Theorem D",
+    "linear convergence to a floor",
+    condition="PL, constant eta <= 1 / L",
+)
 def constant(quick: bool, seed: int) -> Check:
     """eta = 1 / L: E F(w_T) - F* <= (1 - eta mu_Pi)^T D + L eta S / (2 mu_Pi)."""
     steps, seeds = size(quick)
@@ -110,6 +149,12 @@ def _radius(problem: Problem, pi: Array) -> float:
     return float(((problem.start - minimiser) ** 2 / pi).sum())
 
 
+@claim(
+    "theorem-d-convex",
+    "Theorem D",
+    "R^2 / (eta T) + eta sigma^2 / B: O(1 / sqrt T), not O(1/T)",
+    condition="convex, fixed Pi, eta <= 1 / (2 L)",
+)
 def convex(quick: bool, seed: int) -> Check:
     """Convex F: F(mean iterate) - F* <= R^2 / (eta T) + eta sigma^2 / B, eta = 1 / (2 L) and less."""
     steps, seeds = size(quick)
@@ -126,6 +171,12 @@ def convex(quick: bool, seed: int) -> Check:
     return largest(checks)
 
 
+@claim(
+    "theorem-d-noiseless",
+    "Theorem D",
+    "O(1/T) of the last iterate",
+    condition="convex, fixed Pi, no noise, eta <= 1 / L",
+)
 def noiseless(quick: bool, seed: int) -> Check:
     """Full batch, convex F, eta = 1 / L: last iterate F - F* <= R^2 / (2 eta T)."""
     checks = []
@@ -140,6 +191,12 @@ def noiseless(quick: bool, seed: int) -> Check:
     return largest(checks)
 
 
+@claim(
+    "lyapunov",
+    "Theorem D",
+    "its potential never grows in the mean",
+    condition="convex, fixed Pi, no noise, eta <= 1 / L",
+)
 def lyapunov(quick: bool, seed: int) -> Check:
     """a_t (F - F*) + |w - w*|^2_(1/Pi) / 2 with a_t+1 = a_t + eta never grows in the mean, exactly.
 
@@ -163,6 +220,7 @@ def lyapunov(quick: bool, seed: int) -> Check:
     return Check(worst, 0.0, tolerance=1e-12, n=2_000, note=f"largest growth {worst:.1e}")
 
 
+@claim("theorem-d-unbiased", "Theorem D", "contraction of unbiased masks, attained")
 def unbiased_contraction(quick: bool, seed: int) -> Check:
     """Unbiased masks, strongly convex, no noise: E|w+ - w*|^2 <= (1 - 2 eta mu L/(mu + L)) |w - w*|^2.
 
@@ -176,70 +234,3 @@ def unbiased_contraction(quick: bool, seed: int) -> Check:
     after = (w**2 - 2 * eta * H * w**2 + eta**2 * (H * w) ** 2 / pi).sum(1)
     bound = bounds.theorem_d_unbiased(eta, 10.0, 1.0, 0.3)
     return Check(float(after.max()), bound, "=", 1e-9, n=len(w), note=f"worst {after.max():.6f}")
-
-
-CLAIMS = [
-    Claim(
-        "theorem-a-rate",
-        "Theorem A",
-        "O(1 / sqrt T) of mean_t E|grad F|_Pi^2, convex or not",
-        HOLDS_UNDER,
-        theorem_a_rate,
-        "as Theorem A, with steps of order 1 / sqrt T",
-    ),
-    Claim(
-        "theorem-d",
-        "Theorem D",
-        "O(1/t) of E F - F* with constants",
-        HOLDS_UNDER,
-        decaying,
-        "shared masks from the past, PL, eta_t = 2 / (mu_Pi (t + t_0))",
-    ),
-    Claim(
-        "theorem-d-slope",
-        "Theorem D",
-        "O(1/t) as an exponent",
-        HOLDS_UNDER,
-        one_over_t,
-        "strongly convex, decaying steps",
-    ),
-    Claim(
-        "theorem-d-constant",
-        "Theorem D",
-        "linear convergence to a floor",
-        HOLDS_UNDER,
-        constant,
-        "PL, constant eta <= 1 / L",
-    ),
-    Claim(
-        "theorem-d-convex",
-        "Theorem D",
-        "R^2 / (eta T) + eta sigma^2 / B: O(1 / sqrt T), not O(1/T)",
-        HOLDS_UNDER,
-        convex,
-        "convex, fixed Pi, eta <= 1 / (2 L)",
-    ),
-    Claim(
-        "theorem-d-noiseless",
-        "Theorem D",
-        "O(1/T) of the last iterate",
-        HOLDS_UNDER,
-        noiseless,
-        "convex, fixed Pi, no noise, eta <= 1 / L",
-    ),
-    Claim(
-        "lyapunov",
-        "Theorem D",
-        "its potential never grows in the mean",
-        HOLDS_UNDER,
-        lyapunov,
-        "convex, fixed Pi, no noise, eta <= 1 / L",
-    ),
-    Claim(
-        "theorem-d-unbiased",
-        "Theorem D",
-        "contraction of unbiased masks, attained",
-        HOLDS,
-        unbiased_contraction,
-    ),
-]

@@ -54,6 +54,12 @@ def largest(checks: Iterable[Check], what: str = "") -> Check:
     first, others = ranked[0], tuple(ranked[1:])
     numbers = {check.note: check.measured for check in ranked}
     return Check(
-        first.measured, 1.0, error=first.error, n=first.n, seeds=first.seeds,
-        note=f"{what}{note}", numbers=numbers, also=others,
-    )  # fmt: skip
+        first.measured,
+        1.0,
+        error=first.error,
+        n=first.n,
+        seeds=first.seeds,
+        note=f"{what}{note}",
+        numbers=numbers,
+        also=others,
+    )

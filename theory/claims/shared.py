@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from theory.claim import FAILS, HOLDS, HOLDS_UNDER, Check, Claim
+from theory.claim import FAILS, Check, claim
 from theory.claims.ratio import BATCH, SPECTRUM, largest, noise, ratio, size, suite
 from theory.reference import bounds
 from theory.reference.algorithm3 import Method, Moment, run, square, weighted
@@ -12,6 +12,12 @@ from theory.reference.suite import ce4, geman_mcclure, logistic, quadratic
 LAGGED = Method("shared", "waterfill", gamma=2.0, block=2.0, floor=0.1)
 
 
+@claim(
+    "theorem-a",
+    "Theorem A",
+    "mean_t E|grad F|_Pi^2 <= 2 D / (eta T) + L eta S, convex or not",
+    condition="masks shared by the batch, drawn from the past; eta <= 1 / L",
+)
 def theorem_a(quick: bool, seed: int) -> Check:
     """Shared water-filled masks on the running mean of past constants, s = 1/2, at `step_a`."""
     steps, seeds = size(quick)
@@ -28,6 +34,7 @@ def theorem_a(quick: bool, seed: int) -> Check:
     return largest(checks)
 
 
+@claim("theorem-a-tight", "Theorem A", "the decrease of one step is exact: L |w|^2 / 2 attains it")
 def theorem_a_tight(quick: bool, seed: int) -> Check:
     """One step on L |w|^2 / 2 attains Theorem A's decrease, -eta (1 - L eta / 2) |grad F|_Pi^2.
 
@@ -48,6 +55,12 @@ def theorem_a_tight(quick: bool, seed: int) -> Check:
     return Check(first.measured, first.bound, "=", 1e-9, n=4, note=note, also=tuple(parts[1:]))
 
 
+@claim(
+    "refinement",
+    "Theorem A",
+    "max_j v_j may replace L",
+    condition="coordinates are selected independently",
+)
 def refinement(quick: bool, seed: int) -> Check:
     """Independent coordinates: E|Qh|_M^2 <= max_j v_j |h|_Pi^2, and max_j v_j is below L at times."""
     rng, ratios, gains = np.random.default_rng(seed), [], []
@@ -62,6 +75,12 @@ def refinement(quick: bool, seed: int) -> Check:
     return Check(float(max(ratios)), 1.0, n=len(ratios), note=note)
 
 
+@claim(
+    "theorem-a-shrink",
+    "Theorem A with shrink",
+    "2 D / (eta T) + 2 L eta S + the shrink terms, what is not selected being soft-thresholded",
+    condition="as Theorem A, and eta <= 1 / (4 L)",
+)
 def theorem_a_shrink(quick: bool, seed: int) -> Check:
     """A with shrink: soft-thresholding of what is not selected, eta = 1 / (4 L)."""
     steps, seeds = size(quick)
@@ -78,13 +97,23 @@ def theorem_a_shrink(quick: bool, seed: int) -> Check:
         rng = np.random.default_rng(seed)
         done = run(problem, method, eta, steps, seeds, rng, batch=BATCH, measures=measures)
         right = bounds.theorem_a_shrink(
-            problem.gap, L, eta, steps, float(done.maxima["noise"].max()),
+            problem.gap,
+            L,
+            eta,
+            steps,
+            float(done.maxima["noise"].max()),
             float(done.means["shrink"].mean()),
-        )  # fmt: skip
+        )
         checks.append(ratio(problem.name, done.means["weighted"], right, steps))
     return largest(checks)
 
 
+@claim(
+    "theorem-e",
+    "Theorem E",
+    "full batch: 2 L D / T; top-K of |grad F|: 2 L D d / (K T)",
+    condition="full batch, eta = 1 / L",
+)
 def theorem_e(quick: bool, seed: int) -> Check:
     """Full batch, shared masks: 2 L D / T; and deterministic top-K by |grad F|, factor d / K."""
     steps, seeds = size(quick)
@@ -107,18 +136,35 @@ def theorem_e(quick: bool, seed: int) -> Check:
     return largest(checks)
 
 
+@claim(
+    "topk-by-constants",
+    "Theorem E",
+    "top-K of Lipschitz constants has a rate on full batches",
+    FAILS,
+)
 def topk_by_constants(quick: bool, seed: int) -> Check:
     """Deterministic top-K by Lipschitz constants, full batch: no guarantee, CE4 never moves."""
     problem = ce4()
     done = run(
-        problem, Method("shared", "top", block=1.0, sampling="full"), 0.2, 500, 1,
-        np.random.default_rng(seed), measures={"square": square},
-    )  # fmt: skip
+        problem,
+        Method("shared", "top", block=1.0, sampling="full"),
+        0.2,
+        500,
+        1,
+        np.random.default_rng(seed),
+        measures={"square": square},
+    )
     left = float((problem.gradient(done.w) ** 2).sum())
     right = bounds.theorem_e_greedy(problem.gap, 4.0, 2, 1, 500)
     return Check(left, right, n=500, note=f"CE4: |grad F|^2 = {left:g} after 500 steps")
 
 
+@claim(
+    "theorem-f",
+    "Theorem F",
+    "momentum: the bound with 1 - b",
+    condition="as Theorem A, and E|u|^2 <= G^2",
+)
 def theorem_f(quick: bool, seed: int) -> Check:
     """Momentum .9 with shared lagged masks; G^2 the largest second moment of a step in the run."""
     steps, seeds = size(quick)
@@ -142,6 +188,7 @@ def theorem_f(quick: bool, seed: int) -> Check:
     return largest(checks)
 
 
+@claim("theorem-r", "Theorem R", "fixed Pi: unbiased SGD on F(Pi^1/2 v), step for step")
 def theorem_r(quick: bool, seed: int) -> Check:
     """Fixed Pi: the masked run on F is unbiased SGD on G(v) = F(Pi^1/2 v), step for step."""
     problem, pi = logistic(seed=seed), np.array([0.9, 0.7, 0.5, 0.3])
@@ -157,6 +204,11 @@ def theorem_r(quick: bool, seed: int) -> Check:
     return Check(worst, 0.0, "=", 1e-10, n=problem.d, note=f"largest difference {worst:.1e}")
 
 
+@claim(
+    "dense-decay",
+    "Theorem F, decay",
+    "decay outside the mask converges to h w* / (h + lambda / pi), inside it to ridge",
+)
 def dense_decay(quick: bool, seed: int) -> Check:
     """Weight decay outside a biased mask changes the objective: w_j = h_j w*_j / (h_j + lam/pi_j)."""
     h, best, lam = np.ones(3), np.array([1.0, -1.0, 2.0]), 0.1
@@ -169,75 +221,3 @@ def dense_decay(quick: bool, seed: int) -> Check:
     note = "dense ({:.3f}, {:.3f}, {:.3f})".format(*w[0])
     note += ", masked ({:.3f}, {:.3f}, {:.3f})".format(*w[1])
     return Check(gap, 0.0, "=", 1e-9, n=3, note=note)
-
-
-CLAIMS = [
-    Claim(
-        "theorem-a",
-        "Theorem A",
-        "mean_t E|grad F|_Pi^2 <= 2 D / (eta T) + L eta S, convex or not",
-        HOLDS_UNDER,
-        theorem_a,
-        "masks shared by the batch, drawn from the past; eta <= 1 / L",
-    ),
-    Claim(
-        "theorem-a-tight",
-        "Theorem A",
-        "the decrease of one step is exact: L |w|^2 / 2 attains it",
-        HOLDS,
-        theorem_a_tight,
-    ),
-    Claim(
-        "refinement",
-        "Theorem A",
-        "max_j v_j may replace L",
-        HOLDS_UNDER,
-        refinement,
-        "coordinates are selected independently",
-    ),
-    Claim(
-        "theorem-a-shrink",
-        "Theorem A with shrink",
-        "2 D / (eta T) + 2 L eta S + the shrink terms, what is not selected being soft-thresholded",
-        HOLDS_UNDER,
-        theorem_a_shrink,
-        "as Theorem A, and eta <= 1 / (4 L)",
-    ),
-    Claim(
-        "theorem-e",
-        "Theorem E",
-        "full batch: 2 L D / T; top-K of |grad F|: 2 L D d / (K T)",
-        HOLDS_UNDER,
-        theorem_e,
-        "full batch, eta = 1 / L",
-    ),
-    Claim(
-        "topk-by-constants",
-        "Theorem E",
-        "top-K of Lipschitz constants has a rate on full batches",
-        FAILS,
-        topk_by_constants,
-    ),
-    Claim(
-        "theorem-f",
-        "Theorem F",
-        "momentum: the bound with 1 - b",
-        HOLDS_UNDER,
-        theorem_f,
-        "as Theorem A, and E|u|^2 <= G^2",
-    ),
-    Claim(
-        "theorem-r",
-        "Theorem R",
-        "fixed Pi: unbiased SGD on F(Pi^1/2 v), step for step",
-        HOLDS,
-        theorem_r,
-    ),
-    Claim(
-        "dense-decay",
-        "Theorem F, decay",
-        "decay outside the mask converges to h w* / (h + lambda / pi), inside it to ridge",
-        HOLDS,
-        dense_decay,
-    ),
-]

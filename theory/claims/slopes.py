@@ -6,7 +6,7 @@ with power, on problems with known constants, are in `theory.claims.rate_test`.
 
 import numpy as np
 
-from theory.claim import HOLDS_UNDER, Check, Claim
+from theory.claim import Check, claim
 from theory.reference.algorithm3 import Method, run, square
 from theory.reference.networks import factorisation, interpolating_net, rosenbrock
 from theory.reference.problems import Problem
@@ -35,16 +35,34 @@ def _slope(problem: Problem, scale: float, block: float, quick: bool, seed: int)
     return Check(slope, -0.5, "<=", TOLERANCE, error, n=horizons[-1], seeds=seeds, note=note)
 
 
+@claim(
+    "slope-rosenbrock",
+    "Theorem A",
+    "O(1 / sqrt T) is seen on Rosenbrock's function",
+    condition="descriptive: L holds on the visited region only",
+)
 def on_rosenbrock(quick: bool, seed: int) -> Check:
     """Rosenbrock's function with additive noise."""
     return _slope(rosenbrock(noise=0.5, seed=seed), 0.25, 1.0, quick, seed)
 
 
+@claim(
+    "slope-factorisation",
+    "Theorem A",
+    "O(1 / sqrt T) is seen on a matrix factorisation",
+    condition="descriptive: L holds on the visited region only",
+)
 def on_factorisation(quick: bool, seed: int) -> Check:
     """(u v - 1)^2 / 2 with additive noise."""
     return _slope(factorisation(noise=0.5, seed=seed), 2.0, 1.0, quick, seed)
 
 
+@claim(
+    "slope-interpolation",
+    "Theorem D",
+    "a constant step has no floor on a net that interpolates",
+    condition="descriptive: every f_i vanishes at w*",
+)
 def interpolation(quick: bool, seed: int) -> Check:
     """Where every f_i vanishes at w*, noise vanishes with it: a constant step has no floor.
 
@@ -59,34 +77,10 @@ def interpolation(quick: bool, seed: int) -> Check:
     ratio = last / first
     note = f"E F: {float(problem.value(problem.start)):.3g} at the start, {first:.3g} at T = {T}, "
     return Check(
-        ratio, 0.5, error=ratio * float(np.hypot(*relative)), n=8 * T, seeds=seeds,
+        ratio,
+        0.5,
+        error=ratio * float(np.hypot(*relative)),
+        n=8 * T,
+        seeds=seeds,
         note=f"{note}{last:.3g} at {8 * T}",
-    )  # fmt: skip
-
-
-CLAIMS = [
-    Claim(
-        "slope-rosenbrock",
-        "Theorem A",
-        "O(1 / sqrt T) is seen on Rosenbrock's function",
-        HOLDS_UNDER,
-        on_rosenbrock,
-        "descriptive: L holds on the visited region only",
-    ),
-    Claim(
-        "slope-factorisation",
-        "Theorem A",
-        "O(1 / sqrt T) is seen on a matrix factorisation",
-        HOLDS_UNDER,
-        on_factorisation,
-        "descriptive: L holds on the visited region only",
-    ),
-    Claim(
-        "slope-interpolation",
-        "Theorem D",
-        "a constant step has no floor on a net that interpolates",
-        HOLDS_UNDER,
-        interpolation,
-        "descriptive: every f_i vanishes at w*",
-    ),
-]
+    )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from theory.claim import HOLDS, HOLDS_UNDER, Check, Claim
+from theory.claim import Check, claim
 from theory.claims.ratio import BATCH, SPECTRUM, largest, ratio, size, suite
 from theory.reference import bounds
 from theory.reference.algorithm3 import Method, Moment, run, square
@@ -12,6 +12,12 @@ from theory.reference.problems import Array, Problem
 from theory.reference.suite import diagonal, geman_mcclure, logistic, wavy
 
 
+@claim(
+    "theorem-b",
+    "Theorem B",
+    "mean_t E|grad F|^2 <= 2 D / (eta T) + L eta V, masks per sample",
+    condition="divided by pi; eta <= 1 / L",
+)
 def theorem_b(quick: bool, seed: int) -> Check:
     """Unbiased per-sample masks on the sample's own g^2, gamma = 1/2, eta = 1 / (2 L).
 
@@ -40,6 +46,12 @@ def theorem_b(quick: bool, seed: int) -> Check:
     return largest(checks)
 
 
+@claim(
+    "theorem-b-shared",
+    "Theorem B",
+    "the same bound for a mask shared by the batch",
+    condition="divided by pi; eta <= min pi / L",
+)
 def theorem_b_shared(quick: bool, seed: int) -> Check:
     """Unbiased shared masks with fixed probabilities, eta = min pi / L, V = sum sigma^2 / (B pi)."""
     steps, seeds = size(quick)
@@ -51,15 +63,27 @@ def theorem_b_shared(quick: bool, seed: int) -> Check:
         assert variances is not None
         rng = np.random.default_rng(seed)
         done = run(
-            problem, Method("shared", pi, unbiased=True), eta, steps, seeds, rng, batch=BATCH,
+            problem,
+            Method("shared", pi, unbiased=True),
+            eta,
+            steps,
+            seeds,
+            rng,
+            batch=BATCH,
             measures={"square": square},
-        )  # fmt: skip
+        )
         V = float((variances / pi).sum() / BATCH)
         right = bounds.theorem_b(problem.gap, L, eta, steps, V, eta)
         checks.append(ratio(problem.name, done.means["square"], right, steps))
     return largest(checks)
 
 
+@claim(
+    "theorem-n",
+    "Theorem N",
+    "Theorem 1 repaired: 2 D / (eta T) + eta Lambda sigma^2 / B",
+    condition="one coordinate with pi_j = L_j / Lambda, divided by pi_j; eta <= 1 / Lambda",
+)
 def theorem_n(quick: bool, seed: int) -> Check:
     """One coordinate with pi_j = L_j / Lambda, unbiased, eta = 1 / (2 Lambda): repaired Theorem 1."""
     steps, seeds = size(quick)
@@ -93,6 +117,7 @@ def _coordinate_constants(seed: int) -> Sequence[tuple[Problem, Array]]:
     ]
 
 
+@claim("theorem-n-tight", "Theorem N", "the decrease of one step is exact")
 def theorem_n_tight(quick: bool, seed: int) -> Check:
     """One step of Theorem N decreases sum_j L_j w_j^2 / 2 by exactly |grad F|^2 / (2 Lambda)."""
     constants, w = np.array([1.0, 4.0]), np.array([0.6, 0.2])
@@ -104,38 +129,3 @@ def theorem_n_tight(quick: bool, seed: int) -> Check:
         after[j] -= gradient[j] / constants[j]
         change += constants[j] / 5 * float((constants * (after**2 - w**2)).sum()) / 2
     return Check(change, -0.1, "=", 1e-9, n=2, note=f"L = (1, 4), |grad F| = 1: {change:.6f}")
-
-
-CLAIMS = [
-    Claim(
-        "theorem-b",
-        "Theorem B",
-        "mean_t E|grad F|^2 <= 2 D / (eta T) + L eta V, masks per sample",
-        HOLDS_UNDER,
-        theorem_b,
-        "divided by pi; eta <= 1 / L",
-    ),
-    Claim(
-        "theorem-b-shared",
-        "Theorem B",
-        "the same bound for a mask shared by the batch",
-        HOLDS_UNDER,
-        theorem_b_shared,
-        "divided by pi; eta <= min pi / L",
-    ),
-    Claim(
-        "theorem-n",
-        "Theorem N",
-        "Theorem 1 repaired: 2 D / (eta T) + eta Lambda sigma^2 / B",
-        HOLDS_UNDER,
-        theorem_n,
-        "one coordinate with pi_j = L_j / Lambda, divided by pi_j; eta <= 1 / Lambda",
-    ),
-    Claim(
-        "theorem-n-tight",
-        "Theorem N",
-        "the decrease of one step is exact",
-        HOLDS,
-        theorem_n_tight,
-    ),
-]

@@ -74,6 +74,7 @@ class Mode:
         momentum: b.
         separate: a layer for every run, and fewer runs.
         exponent: 0.5; 1 for steps that need not fall.
+        shrinks: whether what is not selected is soft-thresholded.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Mode:
     momentum: float = 0.0
     separate: bool = False
     exponent: float = 0.5
+    shrinks: bool = False
 
     def step(self, problem: str, horizon: float, shortest: float) -> float:
         """eta for runs of T steps, among horizons of which one is the shortest."""
@@ -110,34 +112,56 @@ MODES = [
     Mode("rate-default", "default, no shrink", (*BOTH, "CE2"), PLAIN),
     Mode("rate-narrowing", "default, narrowing", BOTH, PLAIN | {"horizon": 16}),
     Mode(
-        "rate-shrinking", "default, shrinking", ("least squares",), {"floor": 0.3, "horizon": 64},
-        converges=False, theorem="A with shrink",
+        "rate-shrinking",
+        "default, shrinking",
+        ("least squares",),
+        {"floor": 0.3, "horizon": 64},
+        converges=False,
+        theorem="A with shrink",
+        shrinks=True,
     ),
     Mode("rate-systematic", "systematic", ("least squares",), PLAIN | {"draw": "systematic"}),
     Mode("rate-unbiased", "unbiased, shared", BOTH, UNBIASED, theorem="B"),
     Mode(
-        "rate-unbiased-per-sample", "unbiased, per sample", BOTH,
-        UNBIASED | {"mask": "per-sample"}, theorem="B",
+        "rate-unbiased-per-sample",
+        "unbiased, per sample",
+        BOTH,
+        UNBIASED | {"mask": "per-sample"},
+        theorem="B",
     ),
     Mode(
-        "rate-unbiased-current", "unbiased, from the batch", ("least squares",),
-        UNBIASED | CURRENT, theorem="B",
+        "rate-unbiased-current",
+        "unbiased, from the batch",
+        ("least squares",),
+        UNBIASED | CURRENT,
+        theorem="B",
     ),
     Mode("rate-momentum", "momentum .9", BOTH, PLAIN, theorem="F", momentum=0.9),
     Mode("rate-decay", "weight decay .2", ("ridge",), PLAIN),
     Mode("rate-full-batch", "full batch", BOTH, PLAIN, batch=0, exponent=1.0),
     Mode(
-        "rate-faithful", "Algorithm 3 as printed", ("CE2",),
+        "rate-faithful",
+        "Algorithm 3 as printed",
+        ("CE2",),
         {"mask": "per-sample", "probabilities": "paper", "lipschitz": "weight"},
-        converges=False, theorem="", separate=True,
+        converges=False,
+        theorem="",
+        separate=True,
     ),
     Mode(
-        "rate-per-sample", "per sample, water-filled", ("CE2",), PER_SAMPLE, converges=False,
+        "rate-per-sample",
+        "per sample, water-filled",
+        ("CE2",),
+        PER_SAMPLE,
+        converges=False,
         theorem="",
     ),
     Mode(
-        "rate-current", "shared, from the batch, B = 1", ("CE2",),
+        "rate-current",
+        "shared, from the batch, B = 1",
+        ("CE2",),
         CURRENT | {"sparsity": 0.0, "floor": 0.0, "shrink": 0.0, "horizon": 0},
-        converges=False, theorem="",
+        converges=False,
+        theorem="",
     ),
-]  # fmt: skip
+]

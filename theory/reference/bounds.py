@@ -53,6 +53,22 @@ def theorem_a_rate(D: float, L: float, steps: int, S: float) -> float:
     return 2 * L * D / steps + 2 * math.sqrt(2 * L * D * S / steps)
 
 
+def theorem_a_schedule(D: float, L: float, etas: Vector, S: float) -> float:
+    """A with predictable steps eta_t <= 1 / L, the left-hand side weighted by eta_t.
+
+    sum_t eta_t E|grad F|_Pi^2 / sum_t eta_t <= (2 D + L S sum_t eta_t^2) / sum_t eta_t.
+
+    Args:
+        D, L, S: as in `theorem_a`.
+        etas: (T,).
+
+    >>> theorem_a_schedule(1.0, 2.0, np.full(100, 0.5), 0.01) == theorem_a(1.0, 2.0, 0.5, 100, 0.01)
+    True
+    """
+    _step(float(etas.max()), 1 / L, "1/L")
+    return float((2 * D + L * S * (etas**2).sum()) / etas.sum())
+
+
 def theorem_a_shrink(D: float, L: float, eta: float, steps: int, S: float, shrink: float) -> float:
     """A with soft-thresholding of what is not selected: w+ = S_a(w - eta Q g).
 
@@ -133,6 +149,36 @@ def theorem_c_sharp(D: float, L: float, eta: float, steps: int, V: float, theta:
     _step(eta, 1 / L, "1/L")
     _require(theta < 1, f"theta must be below 1, got {theta}")
     return (2 * D / (eta * steps) + L * eta * V) / (1 - theta)
+
+
+def theorem_i(F0: float, L: float, steps: Vector, slope: Vector, shrink: Vector) -> float:
+    """What a prefix can do whose mean step never points uphill: E F(w_T) <= this.
+
+    F(w_0) + L sum_t eta_t^2 E|u_t|^2 + sum_t (|grad F|_inf |a_t|_1 + L |a_t|_2^2), momentum 0.
+
+    Args:
+        F0, L: F(w_0), and the Lipschitz constant of its gradient.
+        steps: E|eta_t u_t|^2, (T,).
+        slope: E|grad F(w_t)|_inf, (T,).
+        shrink: what thresholds take off a weight, (T, d).
+    """
+    least = np.abs(shrink).sum(-1), (shrink**2).sum(-1)
+    return float(F0 + L * steps.sum() + (slope * least[0] + L * least[1]).sum())
+
+
+def cut_jump(W: Vector, slope: Vector, x: Vector, h: Vector, cut: Vector) -> float:
+    """By how much F can grow when connections are set to 0, to second order: rows of W alone.
+
+    J <= -sum_C W_cm d_cm F + sum_c |C_c| sum_(m in C_c) mean_i h_ic (W_cm x_im)^2, as the Hessian
+    in the logits, diag p - pp', is below 2 diag p (1 - p). The last sums are gate constants.
+
+    Args:
+        W, slope: weights and the derivatives of the loss, (O, M).
+        x, h: inputs (n, M), p (1 - p) of the outputs (n, O).
+        cut: C, 1 where a connection is cut, (O, M).
+    """
+    gates = (h[:, :, None] * (W * x[:, None, :]) ** 2).mean(0)
+    return float((cut * (cut.sum(1, keepdims=True) * gates - W * slope)).sum())
 
 
 def decaying_step(L: float, mu: float, time: int) -> float:

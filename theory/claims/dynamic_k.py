@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from theory.claim import FAILS, HOLDS, HOLDS_UNDER, Check, Claim
+from theory.claim import FAILS, Check, claim
 from theory.reference.hessians import cross_entropy, hessian_diagonal
 
 N, CLASSES, UNITS, K = 32, 6, 40, 5
@@ -54,6 +54,7 @@ def _masked(z: Tensor, W: Tensor, x: Tensor, y: Tensor) -> Tensor:
     return (routing(W, x) * delta[:, :, None] * x[:, None, :]).mean(0)
 
 
+@claim("dynamic-k-gradient", "section 3", "Dynamic-K's gradient is masked, delta at routed logits")
 def gradient_identity(quick: bool, seed: int) -> Check:
     """I1: autograd through Y equals mean_i R_i * (delta_i x_i'), delta at the routed logits."""
     W, x, y, _ = _data(seed)
@@ -61,6 +62,7 @@ def gradient_identity(quick: bool, seed: int) -> Check:
     return Check(gap, 0.0, "=", 1e-12, n=W.numel(), note=f"largest difference {gap:.1e}")
 
 
+@claim("dynamic-k-dense", "section 3", "Dynamic-K is exactly Algorithm 3 for large s", FAILS)
 def dense_forward(quick: bool, seed: int) -> Check:
     """I2: with delta at the dense logits, as Algorithm 3 has it, the step is another one."""
     W, x, y, _ = _data(seed)
@@ -71,6 +73,12 @@ def dense_forward(quick: bool, seed: int) -> Check:
     return Check(relative, 0.0, "=", 1e-6, n=W.numel(), note=note, numbers={"cosine": cosine})
 
 
+@claim(
+    "dynamic-k-trajectory",
+    "section 3",
+    "a run of Dynamic-K is a run of masked SGD",
+    condition="score (W x)_+^2, s = 1 with a block size, and a routed forward",
+)
 def same_trajectory(quick: bool, seed: int) -> Check:
     """I6: masked SGD with a routed forward is SGD on the Dynamic-K network, 200 steps."""
     W, x, y, _ = _data(seed)
@@ -81,6 +89,7 @@ def same_trajectory(quick: bool, seed: int) -> Check:
     return Check(gap, 0.0, "=", 1e-9, n=200, note=f"largest difference {gap:.1e}")
 
 
+@claim("dynamic-k-gate", "section 3", "(W x)^2 p (1 - p) is the constant of the routing variable")
 def gate_constant(quick: bool, seed: int) -> Check:
     """I3: d^2 f / d R_cm^2 = p_c (1 - p_c) (W_cm x_m)^2 at R = 1: the gate's Lipschitz constant."""
     W, x, y, _ = _data(seed)
@@ -98,6 +107,12 @@ def _overlap(W: Tensor, x: Tensor, kept: int) -> float:
     return float((chosen[..., None] == ranked[:, None, None, :]).any(-1).double().mean())
 
 
+@claim(
+    "dynamic-k-selection",
+    "section 3",
+    "Dynamic-K's units are the top K of Lemma 2's constants",
+    FAILS,
+)
 def selection(quick: bool, seed: int) -> Check:
     """The units that Dynamic-K selects are the top K of Lemma 2's constants? M = 512, K = 25."""
     generator = torch.Generator().manual_seed(seed)
@@ -108,6 +123,12 @@ def selection(quick: bool, seed: int) -> Check:
     return Check(signed, 1.0, ">=", 1e-9, n=10 * len(x), note=note)
 
 
+@claim(
+    "dynamic-k-classes",
+    "section 3",
+    "Lemma 2's constants tell classes apart as Dynamic-K does",
+    FAILS,
+)
 def class_alike(quick: bool, seed: int) -> Check:
     """Top K of Lemma 2's constants per row is the same for every class; Dynamic-K's differs."""
     W, x, _, _ = _data(seed)
@@ -120,6 +141,12 @@ def class_alike(quick: bool, seed: int) -> Check:
     return Check(float(lipschitz), float(dynamic), "=", n=CLASSES, note=note)
 
 
+@claim(
+    "dynamic-k-trivial",
+    "section 3",
+    "Dynamic-K, Algorithm 3 and plain SGD agree",
+    condition="at most K active units and W x >= 0",
+)
 def trivial_case(quick: bool, seed: int) -> Check:
     """I5: where at most K units are active and all W x >= 0, both are plain SGD."""
     W, x, y, _ = _data(seed)
@@ -135,6 +162,7 @@ def trivial_case(quick: bool, seed: int) -> Check:
     )
 
 
+@claim("dynamic-k-objective", "section 3", "training Dynamic-K's loss trains the dense one", FAILS)
 def same_objective(quick: bool, seed: int) -> Check:
     """Training the Dynamic-K network trains the dense one? Loss of either after 500 steps."""
     W, x, y, _ = _data(seed)
@@ -144,65 +172,3 @@ def same_objective(quick: bool, seed: int) -> Check:
     dense = float(nn.functional.cross_entropy(x @ W.T, y))
     note = f"its own loss {own:.3f}, dense loss {dense:.3f}, log C = {np.log(CLASSES):.3f}"
     return Check(dense, own, tolerance=1e-6, n=N, note=note)
-
-
-CLAIMS = [
-    Claim(
-        "dynamic-k-gradient",
-        "section 3",
-        "Dynamic-K's gradient is masked, delta at routed logits",
-        HOLDS,
-        gradient_identity,
-    ),
-    Claim(
-        "dynamic-k-dense",
-        "section 3",
-        "Dynamic-K is exactly Algorithm 3 for large s",
-        FAILS,
-        dense_forward,
-    ),
-    Claim(
-        "dynamic-k-trajectory",
-        "section 3",
-        "a run of Dynamic-K is a run of masked SGD",
-        HOLDS_UNDER,
-        same_trajectory,
-        "score (W x)_+^2, s = 1 with a block size, and a routed forward",
-    ),
-    Claim(
-        "dynamic-k-gate",
-        "section 3",
-        "(W x)^2 p (1 - p) is the constant of the routing variable",
-        HOLDS,
-        gate_constant,
-    ),
-    Claim(
-        "dynamic-k-selection",
-        "section 3",
-        "Dynamic-K's units are the top K of Lemma 2's constants",
-        FAILS,
-        selection,
-    ),
-    Claim(
-        "dynamic-k-classes",
-        "section 3",
-        "Lemma 2's constants tell classes apart as Dynamic-K does",
-        FAILS,
-        class_alike,
-    ),
-    Claim(
-        "dynamic-k-trivial",
-        "section 3",
-        "Dynamic-K, Algorithm 3 and plain SGD agree",
-        HOLDS_UNDER,
-        trivial_case,
-        "at most K active units and W x >= 0",
-    ),
-    Claim(
-        "dynamic-k-objective",
-        "section 3",
-        "training Dynamic-K's loss trains the dense one",
-        FAILS,
-        same_objective,
-    ),
-]
