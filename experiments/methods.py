@@ -184,6 +184,24 @@ def changed(method: Method, **options: Any) -> Method:
     )
 
 
+def variant(
+    k: float,
+    narrowing: tuple[float, float] | None = None,
+    inner: Mapping[str, float] | None = None,
+    **options: Any,
+) -> Method:
+    """InterpretableSGD with a block of k units, named by what is not as it is by default.
+
+    >>> variant(3, (0.3, 0.2), shrink=90.0).name
+    'K 3, shrink 90, narrows from 0.3 for 0.2'
+    """
+    words = [f"K {k:g}"] + [f"{name} {value:g}" for name, value in options.items()]
+    words += [f"narrows from {narrowing[0]:g} for {narrowing[1]:g}"] if narrowing else []
+    words += [f"{name} {value:g}" for name, value in (inner or {}).items()]
+    own = {"block_size": k, **options}
+    return Method(", ".join(words), "InterpretableSGD", own, narrowing, inner or {})
+
+
 def check(method: Method) -> None:
     """Raise `TypeError` or `ValueError` unless the optimizer knows a method's options."""
     if method.optimizer == "InterpretableSGD":
@@ -247,9 +265,7 @@ BENCHMARKED = (
     OURS,
     Method("all layers routed", "InterpretableSGD", {"layers": "all"}),
     Method(
-        "per-sample, paper",
-        "InterpretableSGD",
-        {"mask": "per-sample", "probabilities": "paper"},
+        "per-sample, paper", "InterpretableSGD", {"mask": "per-sample", "probabilities": "paper"}
     ),
 )
 # Numbers that a statistic holds for each connection, by the score that it is of: positive and negative inputs

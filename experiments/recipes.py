@@ -140,24 +140,14 @@ PAPER = Recipe(epochs=200, batch=256, schedule="multistep", milestones=(70, 140)
 SCENES = Recipe(epochs=60, batch=128)
 FASHION = Recipe(epochs=20, batch=128, lr=0.1)
 RECIPES: dict[str, dict[str, Recipe]] = {
-    "cifar10": {
-        "tiny": Recipe(epochs=4, batch=16),
-        "small": SMALL,
-        "paper": PAPER,
-        "code": PAPER,
-    },
+    "cifar10": {"tiny": Recipe(epochs=4, batch=16), "small": SMALL, "paper": PAPER, "code": PAPER},
     "places365": {
         "tiny": Recipe(epochs=4, batch=16, weight_decay=1e-4),
         "small": replace(SMALL, weight_decay=1e-4),
         "paper": replace(PAPER, epochs=70, milestones=(70,), weight_decay=1e-4),
         "code": replace(PAPER, epochs=90, milestones=(30, 60), weight_decay=1e-4),
     },
-    "scenes": {
-        "tiny": Recipe(epochs=3, batch=16),
-        "small": SMALL,
-        "paper": SCENES,
-        "code": SCENES,
-    },
+    "scenes": {"tiny": Recipe(epochs=3, batch=16), "small": SMALL, "paper": SCENES, "code": SCENES},
     # learning rates of the demo were chosen for SGD, on validation images
     "digits": dict.fromkeys(SCALES, Recipe(epochs=40, batch=64, lr=0.2)),
     "glyphs": dict.fromkeys(SCALES, Recipe(epochs=8, batch=64, lr=0.4)),

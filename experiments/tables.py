@@ -97,13 +97,9 @@ def paired_by_seed(rows: pd.DataFrame, others: pd.DataFrame, name: str) -> Paire
     """The difference of a column over the seeds that both have; None without any."""
     if name not in rows or name not in others:
         return None
-    both = rows.set_index("seed")[[name]].join(
-        others.set_index("seed")[[name]], rsuffix=" of other"
-    )
-    both = both.dropna()
-    if both.empty:
-        return None
-    return paired(list(both[name]), list(both[f"{name} of other"]))
+    columns = [each.set_index("seed")[name] for each in (rows, others)]
+    both = pd.concat(columns, axis=1, join="inner").dropna()
+    return None if both.empty else paired(list(both.iloc[:, 0]), list(both.iloc[:, 1]))
 
 
 @dataclass(frozen=True)

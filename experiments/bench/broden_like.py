@@ -61,11 +61,7 @@ class Samples:
 
 
 def _draw(
-    rng: np.random.Generator,
-    numbers: dict[str, np.ndarray],
-    index: int,
-    channels: int,
-    side: int,
+    rng: np.random.Generator, numbers: dict[str, np.ndarray], index: int, channels: int, side: int
 ) -> ConceptSample:
     entries: list[np.ndarray | int] = []
     for kind in PIXELS:

@@ -28,8 +28,7 @@ from torch import Tensor, nn
 from experiments import store
 from experiments.bench import broden_like, dissection_baselines
 from experiments.bench.broden_like import LABELS, SIDE
-from experiments.bench.peak_memory import extra_peak
-from experiments.bench.timing import CLOCKS, turns
+from experiments.bench.timing import CLOCKS, extra_peak, turns
 from interpretable_sgd.analysis import dissect
 from interpretable_sgd.analysis.concepts import ConceptSample
 from interpretable_sgd.analysis.dissection import (

@@ -29,7 +29,7 @@ from torch import nn
 from torchvision.models import resnet18
 
 from experiments import store
-from experiments.bench.peak_memory import own_peak
+from experiments.bench.timing import own_peak
 from experiments.methods import BENCHMARKED, EXPECTED_WARNING
 from experiments.recipes import Recipe
 
@@ -58,8 +58,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m experiments bench optimizer",
-        description=(__doc__ or "").partition("\n")[0],
+        prog="python -m experiments bench optimizer", description=(__doc__ or "").partition("\n")[0]
     )
     present = ["cpu"] + ["cuda"] * torch.cuda.is_available()
     parser.add_argument("--steps", type=int, default=60, help="rounds that count (default 60)")

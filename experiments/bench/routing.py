@@ -21,8 +21,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from experiments.bench.peak_memory import extra_peak
-from experiments.bench.timing import CLOCKS, turns
+from experiments.bench.timing import CLOCKS, extra_peak, turns
 from interpretable_sgd import DynamicConv2d, DynamicLinear, EMRoutingLinear, route
 
 LINEAR_SIZES = [(256, 10, 512, 5), (256, 365, 512, 5), (256, 365, 2048, 25), (64, 1000, 2048, 5)]

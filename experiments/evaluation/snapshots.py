@@ -108,10 +108,7 @@ def _masks(data: LabelledData, numbers: list[int], labels: Tensor) -> Arrays:
 def labelled(labels: analysis.Dissection, prefix: str, suffix: str = "") -> Arrays:
     """IoU and concept of each unit; "" for a unit that shows none."""
     names = [labels.concept_of(unit) or "" for unit in range(labels.units)]
-    return {
-        f"{prefix}iou{suffix}": labels.best.numpy(),
-        f"{prefix}names{suffix}": np.array(names),
-    }
+    return {f"{prefix}iou{suffix}": labels.best.numpy(), f"{prefix}names{suffix}": np.array(names)}
 
 
 def inner_routes(model: nn.Module, labeller: UnitLabeller | None) -> Arrays:

@@ -60,12 +60,7 @@ class UnitLabeller:
     def label(self, model: nn.Module, layer: str | nn.Module) -> analysis.Dissection:
         """Labels of a layer's units."""
         return analysis.dissect(
-            model,
-            layer,
-            self.concepts,
-            permutations=0,
-            prepare=self.prepare,
-            workers=self.workers,
+            model, layer, self.concepts, permutations=0, prepare=self.prepare, workers=self.workers
         )
 
 

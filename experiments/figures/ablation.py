@@ -16,9 +16,8 @@ from matplotlib.ticker import (
     StrMethodFormatter,
 )
 
-from experiments.figures.labels import data_of
 from experiments.figures.series import OURS, RESNET, SCALE, missing_runs
-from experiments.figures.style import PlottedNumbers, Scheme, canvas, clean, publish
+from experiments.figures.style import PlottedNumbers, Scheme, canvas, clean, data_of, publish
 from experiments.store import Stored
 
 MEASURES = {"validation_accuracy": "validation", "accuracy": "test", "weights_per_class": "weights"}

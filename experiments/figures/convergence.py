@@ -11,9 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from experiments.figures.labels import data_of
 from experiments.figures.series import DENSE, L1, OURS, RESNET, SCALE, Runs, Series, runs_of, seeds
-from experiments.figures.style import PlottedNumbers, Scheme, canvas, clean, publish
+from experiments.figures.style import PlottedNumbers, Scheme, canvas, clean, data_of, publish
 from experiments.store import Stored
 
 COLUMNS = ("measure", "model", "seed", "step", "value")

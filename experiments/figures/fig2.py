@@ -91,11 +91,7 @@ def _below(axes: Axes, words: str) -> None:
 
 
 def _network(
-    axes: Axes,
-    weight: list[list[float]],
-    concepts: list[str],
-    classes: list[str],
-    scheme: Scheme,
+    axes: Axes, weight: list[list[float]], concepts: list[str], classes: list[str], scheme: Scheme
 ) -> None:
     """Concepts below, classes above, a line per weight."""
     most = max(abs(w) for row in weight for w in row) or 1.0

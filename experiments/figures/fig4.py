@@ -9,9 +9,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from experiments.figures import curves, weight_maps
-from experiments.figures.labels import data_of
 from experiments.figures.series import D1, D5, DENSE, L1, OURS, SCALE, Runs, first, runs_of, seeds
-from experiments.figures.style import PlottedNumbers, Scheme, canvas, clean, publish
+from experiments.figures.style import PlottedNumbers, Scheme, canvas, clean, data_of, publish
 from experiments.store import Stored
 
 ROWS = (DENSE, L1, D5, D1)

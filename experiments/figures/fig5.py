@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from experiments.figures import curves
-from experiments.figures.labels import data_of
 from experiments.figures.series import (
     D5,
     D10,
@@ -24,7 +23,7 @@ from experiments.figures.series import (
     runs_of,
     seeds,
 )
-from experiments.figures.style import PlottedNumbers, Scheme, canvas, clean, publish
+from experiments.figures.style import PlottedNumbers, Scheme, canvas, clean, data_of, publish
 from experiments.store import Stored
 
 ROWS = (D5, D10, D25, D50, D100, DENSE)

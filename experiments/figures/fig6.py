@@ -7,9 +7,8 @@ from matplotlib.figure import Figure
 
 from experiments.evaluation import selection
 from experiments.figures import graphs
-from experiments.figures.labels import data_of, shortened
 from experiments.figures.series import D5, OURS, SCALE, first, needs, runs_of
-from experiments.figures.style import PlottedNumbers, Scheme, canvas, publish
+from experiments.figures.style import PlottedNumbers, Scheme, canvas, data_of, publish, shortened
 from experiments.store import Stored
 
 COLUMN = 1.15  # inches

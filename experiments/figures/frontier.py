@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter, StrMethodFormatter
 
-from experiments.figures.labels import data_of
 from experiments.figures.series import (
     D5,
     DENSE,
@@ -24,7 +23,7 @@ from experiments.figures.series import (
     Series,
     missing_runs,
 )
-from experiments.figures.style import PlottedNumbers, Scheme, canvas, clean, publish
+from experiments.figures.style import PlottedNumbers, Scheme, canvas, clean, data_of, publish
 from experiments.paper import published
 from experiments.store import Stored
 

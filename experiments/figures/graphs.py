@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from torch.nn.functional import interpolate
 
 from experiments.evaluation import selection
-from experiments.figures.labels import wrapped
-from experiments.figures.style import Scheme
+from experiments.figures.style import Scheme, wrapped
 
 RISE, WORDS, PICTURE = 1.3, 0.72, 0.9  # heights of lines and words, side of a picture, in columns
 WIDEST = 8.0  # line, in points

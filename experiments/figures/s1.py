@@ -8,9 +8,8 @@ from matplotlib.figure import Figure
 
 from experiments.evaluation.selection import THRESHOLD
 from experiments.figures import weight_maps
-from experiments.figures.labels import data_of
 from experiments.figures.series import DENSE, INNER, SCALE, first, runs_of
-from experiments.figures.style import PlottedNumbers, Scheme, canvas, publish
+from experiments.figures.style import PlottedNumbers, Scheme, canvas, data_of, publish
 from experiments.store import Stored
 
 PANELS = {

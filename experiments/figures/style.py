@@ -1,6 +1,7 @@
 """A figure on disk: PNG, SVG for light and for dark pages, and the plotted numbers as CSV."""
 
 import csv
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -128,3 +129,34 @@ def diverging(scheme: Scheme) -> LinearSegmentedColormap:
     """From negative over the page to positive."""
     page = rcParams["axes.facecolor"]
     return LinearSegmentedColormap.from_list("weights", [scheme.negative, page, scheme.positive])
+
+
+def shortened(name: str, most: int = 24) -> str:
+    """A name of at most so many characters, with a mark where it was cut.
+
+    >>> shortened("airplane_cabin"), shortened("red disc + blue ring + green bar", 20)
+    ('airplane cabin', 'red disc + blue rin…')
+    """
+    plain = " ".join(name.replace("_", " ").split())
+    return plain if len(plain) <= most else plain[: most - 1].rstrip(" +/,-") + "…"
+
+
+def wrapped(name: str, width: int = 14, lines: int = 2) -> str:
+    """A name on a few short lines.
+
+    >>> wrapped("magenta barred triangle").splitlines()
+    ['magenta barred', 'triangle']
+    """
+    plain = name.replace("_", " ")
+    return "\n".join(
+        textwrap.wrap(plain, width, max_lines=lines, placeholder="…", break_on_hyphens=False)
+    )
+
+
+def data_of(text: str) -> str:
+    """A data set with its options, as a title says it.
+
+    >>> data_of("scenes:size=24,classes=10"), data_of("places365")
+    ('scenes, size 24, classes 10', 'places365')
+    """
+    return text.replace(":", ",").replace(",", ", ").replace("=", " ")

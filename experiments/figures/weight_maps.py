@@ -10,9 +10,8 @@ from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure, SubFigure
 
 from experiments.evaluation.selection import THRESHOLD
-from experiments.figures.labels import data_of
 from experiments.figures.series import DENSE, L1, OURS, RESNET, SCALE, Series, first, runs_of
-from experiments.figures.style import PlottedNumbers, Scheme, canvas, diverging, publish
+from experiments.figures.style import PlottedNumbers, Scheme, canvas, data_of, diverging, publish
 from experiments.store import Stored
 
 LINEAR = 0.1  # share of the largest |w| up to which the colour is linear, logarithmic beyond

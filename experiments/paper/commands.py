@@ -176,11 +176,7 @@ def _show_all(console: Console, entries: Sequence[Entry], args: argparse.Namespa
 
 
 def show(
-    console: Console,
-    entry: Entry,
-    runs: Sequence[store.Stored],
-    planned: Sequence[Run],
-    out: Path,
+    console: Console, entry: Entry, runs: Sequence[store.Stored], planned: Sequence[Run], out: Path
 ) -> bool:
     """Make an entry and say what came of it: tables are printed and written, figures named; whether all was there."""
     whole = True

@@ -43,7 +43,7 @@ TOP5 = {
         "Res50": 85.08,
         "Res50-d25a": 85.07,
         "Res18-d[32,32,5]a": 83.97,  # supplement, section 2
-    },
+    }
 }
 # Section 4.2, of Places365: "Res18-d5a can achieve within 0.1% best Top1 accuracy with 99% sparsity"
 SPARSITY_D5A = 99.0

@@ -81,9 +81,7 @@ class Problem:
 SIZES = {
     64: Problem("scenes-64", {"classes": 24, "concepts": 16}),
     128: Problem(
-        "scenes-128",
-        {"classes": 50, "concepts": 24},
-        model=Model("widened", {"units": 128}),
+        "scenes-128", {"classes": 50, "concepts": 24}, model=Model("widened", {"units": 128})
     ),
     512: Problem(
         "scenes-512",

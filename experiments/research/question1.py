@@ -18,9 +18,8 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from experiments.methods import DENSE, FAST, OURS, PER_SAMPLE, Method, dynamic, l1
+from experiments.methods import DENSE, FAST, OURS, PER_SAMPLE, Method, dynamic, l1, variant
 from experiments.research.problems import QUICK, SIZES, finished
-from experiments.research.scan import variant
 from experiments.research.tables import CONVENTIONS, accuracy_table, agreement_table, compact
 from experiments.run import Run
 from experiments.store import write_lines

@@ -8,19 +8,106 @@ recipe is confirmed on test images of seeds that had no part in the choice. What
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
-from experiments.research.problems import CONCEPTS, QUICK, finished
-from experiments.research.scan import CONFIRMED, SCAN
+from experiments.methods import DENSE, HEAD_RECIPE, OURS, RECIPE, Method, variant
+from experiments.models.registry import Model
+from experiments.research.problems import CONCEPTS, QUICK, Problem, finished, resolved
 from experiments.research.tables import CONVENTIONS, agreement_table, compact, scan_table
 from experiments.run import Run
 from experiments.store import write_lines
 
 SEEDS = (20, 21, 22, 23, 24)
 STRENGTHS = (0.012, 0.008, 0.006)
+CONFIRMED = (DENSE, RECIPE, HEAD_RECIPE)
+
+# what was scanned on validation images, problem by problem
+STRIDES = (2, 2, 2)
+LAST, BEFORE, SHORTCUT = "maps.5.conv2", "maps.5.conv1", "maps.5.downsample.0"
+SMALL = Model("small_resnet")
+DETAILED = resolved("48 px, 8 epochs", epochs=8)
+Rows = Sequence[tuple[Problem, Sequence[Method]]]
+FIRST_SEED: Rows = (
+    (
+        resolved("24 px, 8 epochs", size=24, model=SMALL, epochs=8),
+        (DENSE, OURS, variant(3), variant(3, horizon=500)),
+    ),
+    (
+        resolved("24 px, 8 epochs, 60 classes", classes=60, size=24, model=SMALL, epochs=8),
+        (DENSE, OURS, variant(3)),
+    ),
+    (
+        resolved(
+            "24 px, 8 epochs, 12x12 maps that see 13 px",
+            size=24,
+            model=Model("local", {"units": 64}),
+            epochs=8,
+        ),
+        (DENSE, OURS, variant(3)),
+    ),
+    (
+        DETAILED,
+        (
+            DENSE,
+            OURS,
+            variant(3),
+            variant(2.5),
+            variant(3, horizon=500),
+            variant(3, foresight=0),
+            variant(3, sparsity=0.5),
+            variant(3, (0.3, 0.3)),
+        ),
+    ),
+    (
+        resolved(
+            "48 px, 8 epochs, M = 32",
+            model=Model("small_resnet", {"widths": (16, 32, 32), "strides": STRIDES}),
+            epochs=8,
+        ),
+        (DENSE, variant(3)),
+    ),
+    (resolved("48 px, 8 epochs, 60 classes", classes=60, epochs=8), (DENSE, variant(3))),
+    (
+        resolved(
+            "48 px, 8 epochs, 12x12 maps",
+            model=Model("small_resnet", {"strides": (2, 2, 1)}),
+            epochs=8,
+        ),
+        (DENSE, variant(3, (0.3, 0.2), shrink=90.0)),
+    ),
+    (
+        CONCEPTS,
+        (
+            DENSE,
+            variant(3, (0.0, 0.4)),
+            variant(3, (0.2, 0.2), shrink=60.0),
+            variant(3, (0.3, 0.3)),
+            variant(3, (0.3, 0.2), shrink=90.0),
+            variant(3, (0.4, 0.15), shrink=120.0),
+            variant(4, (0.3, 0.2), shrink=60.0),
+            variant(3, (0.3, 0.2), {LAST: 64}, shrink=90.0),
+            variant(3, (0.3, 0.2), {LAST: 24}, shrink=90.0),
+            variant(3, (0.3, 0.2), {LAST: 32, BEFORE: 32, SHORTCUT: 8}, shrink=90.0),
+        ),
+    ),
+)
+RATES = tuple(
+    replace(DETAILED, recipe=replace(DETAILED.recipe, lr=lr)).run(
+        replace(DENSE, name=f"{DENSE.name}, lr={lr}"), 0, "validation"
+    )
+    for lr in (0.1, 0.4)
+)
+SECOND_SEED: Rows = ((CONCEPTS, (DENSE, variant(3, (0.3, 0.2), shrink=60.0))),)
+SCAN: tuple[Run, ...] = tuple(
+    problem.run(method, seed, "validation")
+    for seed, rows in enumerate((FIRST_SEED, SECOND_SEED))
+    for problem, methods in rows
+    for method in methods
+)
 
 
 def grid(seeds: Sequence[int], quick: bool = False) -> list[Run]:

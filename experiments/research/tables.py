@@ -4,18 +4,22 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import pandas as pd
 from rich.table import Table
 
 from experiments.methods import DENSE
 from experiments.store import Stored
-from experiments.tables import Paired, paired
+from experiments.tables import Paired, paired, paired_by_seed
 
 COUNT = 5  # weights of a class that heads fitted afterwards are compared at
 CUT = f"cut to {COUNT}, refitted"
 PATH = f"{DENSE.name}, L1 path at {COUNT}"
 POST_HOC = f"{DENSE.name}, best head fitted afterwards at {COUNT}"
 CONVENTIONS = (("published", "category"), ("published", "touched"), ("matched", "category"))
-Rows = dict[str, dict[int, tuple[float, float]]]
+KEPT = (
+    *("data", "scale", "model", "method", "seed", "split", "accuracy", "validation_accuracy"),
+    *("weights_per_class", "accuracy_at_weights", "hash"),
+)
 Head = Mapping[str, Any]
 
 
@@ -60,53 +64,45 @@ def _on_validation(head: Head) -> float:
     return float(head["validation_accuracy"])
 
 
-def rows(runs: Sequence[Stored], cut_too: Sequence[str] = ()) -> Rows:
-    """By way to get a head, and seed: accuracy, and weights a class.
+def heads_at_few_weights(runs: Sequence[Stored], cut_too: Sequence[str] = ()) -> pd.DataFrame:
+    """By way to get a head (`head`) and seed: accuracy, and weights a class.
 
     Args:
         runs: of one problem.
         cut_too: methods whose heads are also cut to 5 weights a class.
     """
-    found: Rows = {}
+    rows = []
     for run in runs:
-        seed, method = run["seed"], run["method"]
-        own = {method: (run["accuracy"], run["weights_per_class"])}
-        if method in cut_too:
-            own[f"{method}, cut to {COUNT}"] = (cut_accuracy(run), COUNT)
+        own = {run["method"]: (run["accuracy"], run["weights_per_class"])}
+        if run["method"] in cut_too:
+            curve = run["accuracy_at_weights"]
+            cut = curve["accuracy"][curve["weights"].index(COUNT)]
+            own[f"{run['method']}, cut to {COUNT}"] = (cut, COUNT)
         if "sparse_heads" in run.record:
             own |= fitted_afterwards(run["sparse_heads"])
-        for name, value in own.items():
-            found.setdefault(name, {})[seed] = value
-    return found
+        rows += [(name, run["seed"], *numbers) for name, numbers in own.items()]
+    return pd.DataFrame(rows, columns=["head", "seed", "accuracy", "weights"])
 
 
-def cut_accuracy(run: Stored, count: int = COUNT) -> float:
-    """Accuracy when every class keeps so many weights, not refitted."""
-    curve = run["accuracy_at_weights"]
-    return float(curve["accuracy"][curve["weights"].index(count)])
-
-
-def difference(found: Rows, name: str, other: str) -> Paired | None:
-    """Accuracy of one row minus that of another, over the seeds that both have; None without any."""
-    seeds = sorted(set(found[name]) & set(found.get(other, {})))
-    if not seeds or name == other:
-        return None
-    return paired([found[name][s][0] for s in seeds], [found[other][s][0] for s in seeds])
+def difference(heads: pd.DataFrame, name: str, other: str, key: str = "accuracy") -> Paired | None:
+    """One way to get a head minus another, over the seeds that both have; None without any, or to itself."""
+    rows, others = (heads[heads["head"] == each] for each in (name, other))
+    return None if name == other else paired_by_seed(rows, others, key)
 
 
 def accuracy_table(title: str, runs: Sequence[Stored], cut_too: Sequence[str] = ()) -> Table:
     """One row for each way to get a head."""
-    shown = Table(title=title, box=None, title_justify="left")
-    shown.add_column("")
-    for head in ("n", "accuracy", "weights/class", "minus dense", "minus the best afterwards"):
-        shown.add_column(head, justify="right")
-    found = rows(runs, cut_too)
-    for name, by_seed in found.items():
-        accuracy, weights = (sum(each) / len(each) for each in zip(*by_seed.values(), strict=True))
-        differences = [difference(found, name, other) for other in (DENSE.name, POST_HOC)]
+    heads = heads_at_few_weights(runs, cut_too)
+    table = _table(
+        title, "n", "accuracy", "weights/class", "minus dense", "minus the best afterwards"
+    )
+    for name, rows in heads.groupby("head", sort=False):
+        differences = [difference(heads, str(name), other) for other in (DENSE.name, POST_HOC)]
         texts = [each.text(100) if each else "" for each in differences]
-        shown.add_row(name, str(len(by_seed)), f"{accuracy:.1%}", f"{weights:.1f}", *texts)
-    return shown
+        mean = rows[["accuracy", "weights"]].mean()
+        cells = (str(len(rows)), f"{mean['accuracy']:.1%}", f"{mean['weights']:.1f}")
+        table.add_row(str(name), *cells, *texts)
+    return table
 
 
 def agreement(head: Head, quantile: str, convention: str = "category") -> dict[str, float]:
@@ -133,111 +129,98 @@ def agreement(head: Head, quantile: str, convention: str = "category") -> dict[s
     }
 
 
-def heads_by_seed(runs: Sequence[Stored]) -> dict[str, dict[int, Head]]:
-    """By way to get a head, and seed: accuracy, weights a class, and agreement with concepts."""
-    found: dict[str, dict[int, Head]] = {}
+def agreements(runs: Sequence[Stored], quantile: str, convention: str) -> pd.DataFrame:
+    """By way to get a head and seed: accuracy, weights a class, figures, and IoU over that of the dense net."""
+    rows = []
     for run in runs:
         own: dict[str, Head] = {run["method"]: {**run.record, "weights": run["weights_per_class"]}}
-        fitted = run.record.get("sparse_heads", ())
-        own |= {f"{DENSE.name}, post-hoc {head['name']}": head for head in fitted}
-        for name, head in own.items():
-            found.setdefault(name, {})[run["seed"]] = head
-    return found
+        for fitted in run.record.get("sparse_heads", ()):
+            own[f"{DENSE.name}, post-hoc {fitted['name']}"] = fitted
+        rows += [
+            {
+                "head": name,
+                "problem": run["scale"],
+                "seed": run["seed"],
+                "accuracy": head["accuracy"],
+                "weights": head["weights"],
+                **agreement(head, quantile, convention),
+            }
+            for name, head in own.items()
+        ]
+    found = pd.DataFrame(rows)
+    keys = ["problem", "seed"]
+    dense = found[found["head"] == DENSE.name].set_index(keys)
+    base = found[keys].join(dense[["IoU of all", "IoU of used", "F1"]], on=keys)
+    for name in ("IoU of all", "IoU of used"):
+        found[f"{name}, /dense"] = found[name] / base[name]
+    return found.assign(dense_f1=base["F1"])
 
 
 def agreement_table(runs: Sequence[Stored], quantile: str, convention: str) -> Table:
     """Means over seeds, with the paired difference from, or ratio to, the dense net."""
-    found = heads_by_seed(runs)
-    seeds = sorted(found[DENSE.name])
-    shown = Table(
-        title=f"{quantile} quantile, images by {convention}; n = {len(seeds)} seeds, 95 % intervals",
-        box=None,
-        title_justify="left",
+    heads = agreements(runs, quantile, convention)
+    seeds = heads["seed"].nunique()
+    table = _table(
+        f"{quantile} quantile, images by {convention}; n = {seeds} seeds, 95 % intervals",
+        *("accuracy", "weights/class", "minus dense, points", "IoU all", "/dense", "IoU used"),
+        *("/dense", "F1", "minus dense", "precision", "recall"),
     )
-    shown.add_column("")
-    columns = ("accuracy", "weights/class", "minus dense, points", "IoU all", "/dense", "IoU used")
-    for name in (*columns, "/dense", "F1", "minus dense", "precision", "recall"):
-        shown.add_column(name, justify="right")
-    base = [agreement(found[DENSE.name][s], quantile, convention) for s in seeds]
-    dense = [found[DENSE.name][s]["accuracy"] for s in seeds]
-    for name, by_seed in found.items():
-        own = [agreement(by_seed[s], quantile, convention) for s in seeds]
-        accuracies = [by_seed[s]["accuracy"] for s in seeds]
-        weights = [by_seed[s]["weights"] for s in seeds]
-        mean = {key: sum(o[key] for o in own) / len(own) for key in own[0]}
-        ratio = {
-            key: paired([o[key] / b[key] for o, b in zip(own, base, strict=True)], [0.0] * len(own))
+    for name, rows in heads.groupby("head", sort=False):
+        points, f1 = (difference(heads, str(name), DENSE.name, key) for key in ("accuracy", "F1"))
+        ratios = [
+            "" if points is None else paired(list(rows[f"{key}, /dense"]), [0.0] * len(rows)).text()
             for key in ("IoU of all", "IoU of used")
-        }
-        f1 = paired([o["F1"] for o in own], [b["F1"] for b in base])
-        others = name != DENSE.name
-        shown.add_row(
-            name,
-            f"{sum(accuracies) / len(accuracies):.1%}",
-            f"{sum(weights) / len(weights):.1f}",
-            paired(accuracies, dense).text(100) if others else "",
+        ]
+        mean = rows.mean(numeric_only=True)
+        table.add_row(
+            str(name),
+            f"{mean['accuracy']:.1%}",
+            f"{mean['weights']:.1f}",
+            points.text(100) if points else "",
             f"{mean['IoU of all']:.3f}",
-            ratio["IoU of all"].text().lstrip("+") if others else "",
+            ratios[0].lstrip("+"),
             f"{mean['IoU of used']:.3f}",
-            ratio["IoU of used"].text().lstrip("+") if others else "",
+            ratios[1].lstrip("+"),
             f"{mean['F1']:.3f}",
-            f1.text(digits=3) if others else "",
+            f1.text(digits=3) if f1 else "",
             f"{mean['precision']:.2f}",
             f"{mean['recall']:.2f}",
         )
-    return shown
+    return table
 
 
 def scan_table(runs: Sequence[Stored]) -> Table:
     """One row for each run of a scan, beside the dense net of its problem and seed."""
-    shown = Table(title="validation images; published quantile", box=None, title_justify="left")
-    for name in ("problem", "method", "seed"):
-        shown.add_column(name)
-    columns = ("accuracy", "weights", "IoU all", "/dense", "IoU used", "/dense", "F1", "dense F1")
-    for name in columns:
-        shown.add_column(name, justify="right")
-    dense = {
-        (run["scale"], run["seed"]): agreement(run.record, "published")
-        for run in runs
-        if run["method"] == DENSE.name
+    form = {
+        "accuracy": ".1%",
+        "weights": ".1f",
+        "IoU of all": ".3f",
+        "IoU of all, /dense": ".2f",
+        "IoU of used": ".3f",
+        "IoU of used, /dense": ".2f",
+        "F1": ".3f",
+        "dense_f1": ".3f",
     }
-    for run in runs:
-        own, base = agreement(run.record, "published"), dense[run["scale"], run["seed"]]
-        ratios = [own[key] / base[key] for key in ("IoU of all", "IoU of used")]
-        shown.add_row(
-            run["scale"],
-            run["method"],
-            str(run["seed"]),
-            f"{run['validation_accuracy']:.1%}",
-            f"{run['weights_per_class']:.1f}",
-            f"{own['IoU of all']:.3f}",
-            f"{ratios[0]:.2f}",
-            f"{own['IoU of used']:.3f}",
-            f"{ratios[1]:.2f}",
-            f"{own['F1']:.3f}",
-            f"{base['F1']:.3f}",
-        )
-    return shown
+    table = _table("validation images; published quantile", "method", "seed", *form)
+    for _, row in agreements(runs, "published", "category").iterrows():
+        cells = [format(row[key], digits) for key, digits in form.items()]
+        table.add_row(row["problem"], row["head"], str(row["seed"]), *cells)
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, box=None, title_justify="left")
+    table.add_column("")
+    for name in columns:
+        table.add_column(name, justify="right")
+    return table
 
 
 def compact(run: Stored) -> dict[str, Any]:
     """What a page of results keeps of a run; figures of units to four digits."""
-    kept = (
-        "data",
-        "scale",
-        "model",
-        "method",
-        "seed",
-        "split",
-        "accuracy",
-        "validation_accuracy",
-        "weights_per_class",
-        "accuracy_at_weights",
-        "hash",
-    )
     numbers = ("name", "weights", "accuracy", "validation_accuracy")
     return {
-        **{key: run[key] for key in kept},
+        **{key: run[key] for key in KEPT},
         "units": _rounded(run.record),
         "sparse_heads": [
             {**{key: head[key] for key in numbers}, "units": _rounded(head)}

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from experiments.methods import DENSE, OURS
 from experiments.research import question1, question2, tables
-from experiments.research.scan import SCAN
+from experiments.research.question2 import SCAN
 from experiments.research.tables import CUT
 from experiments.store import Stored
 
@@ -24,6 +24,7 @@ def figures(iou, f1):
 def record(method, seed, accuracy, weights=5.0, iou=0.1, f1=0.9, **more):
     numbers = {
         "method": method,
+        "scale": "scenes",
         "seed": seed,
         "accuracy": accuracy,
         "validation_accuracy": accuracy,
@@ -74,17 +75,23 @@ def shown(table):
     return console.file.getvalue()
 
 
+def numbers(heads, name):
+    """Accuracy and weights by seed."""
+    rows = heads[heads["head"] == name]
+    return {seed: (a, w) for seed, a, w in rows[["seed", "accuracy", "weights"]].values.tolist()}
+
+
 def test_a_path_is_read_at_five_weights_and_validation_images_choose():
-    found = tables.rows(RECORDS, question1.CUT_TOO)
-    assert found["SGD, L1 path at 5"] == {0: (pytest.approx(0.85), 5), 1: (0.9, 5)}
-    assert found["SGD, cut to 5"][0][0] == pytest.approx(0.6)
-    assert found[f"SGD, {CUT}"][1][0] == 0.7
-    assert found[f"SGD, L1 path, {CUT}"] == {0: (0.79, 5.0), 1: (0.88, 4.9)}
-    assert found[tables.POST_HOC] == {0: (pytest.approx(0.85), 5), 1: (0.88, 4.9)}
+    found = tables.heads_at_few_weights(RECORDS, question1.CUT_TOO)
+    assert numbers(found, "SGD, L1 path at 5") == {0: (pytest.approx(0.85), 5), 1: (0.9, 5)}
+    assert numbers(found, "SGD, cut to 5")[0][0] == pytest.approx(0.6)
+    assert numbers(found, f"SGD, {CUT}")[1][0] == 0.7
+    assert numbers(found, f"SGD, L1 path, {CUT}") == {0: (0.79, 5.0), 1: (0.88, 4.9)}
+    assert numbers(found, tables.POST_HOC) == {0: (pytest.approx(0.85), 5), 1: (0.88, 4.9)}
 
 
 def test_differences_are_paired_by_seed():
-    found = tables.rows(RECORDS, question1.CUT_TOO)
+    found = tables.heads_at_few_weights(RECORDS, question1.CUT_TOO)
     assert tables.difference(found, OURS.name, DENSE.name).mean == pytest.approx(0.005)
     assert tables.difference(found, OURS.name, tables.POST_HOC).mean == pytest.approx(0.05)
     assert tables.difference(found, OURS.name, OURS.name) is None
