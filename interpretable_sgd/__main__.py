@@ -4,6 +4,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 
 COMMANDS = {
     "report": ("interpretable_sgd.report.command", "read a trained classifier: one HTML page"),
@@ -12,6 +13,7 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` begins with on the rest of it; returns the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
     listed = "\n".join(f"  {name:10} {text}" for name, (_, text) in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="interpretable-sgd",
@@ -19,19 +21,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=f"commands (each has --help):\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    words = parser.parse_args(argv).command
-    if not words or words[0] not in COMMANDS:
-        got = words[0] if words else "nothing"
-        parser.error(f"command must be one of: {', '.join(COMMANDS)}; got {got}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
+    parser.add_argument("command", nargs="?", help=argparse.SUPPRESS)
+    command = parser.parse_args(words[:1]).command
+    if command is None:
+        parser.print_help()
+        return 0
+    if command not in COMMANDS:
+        parser.error(f"command must be one of: {', '.join(COMMANDS)}; got {command}")
     try:
-        module = importlib.import_module(COMMANDS[words[0]][0])
+        module = importlib.import_module(COMMANDS[command][0])
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] == "interpretable_sgd":
             raise
         print(f"{error}: pip install 'interpretable-sgd[report]' installs it", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return int(module.main(words[1:]))
+
+
+def _version() -> str:
+    try:
+        return version("interpretable-sgd")
+    except PackageNotFoundError:
+        return "(not installed)"
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ OPTIONAL = {
     "rich": {"report"},
     "pandas": set(),
     "safetensors": set(),
-    "torchvision": set(),
+    "torchvision": {"report"},
     "timm": set(),
     "sklearn": set(),
     "scipy": set(),

@@ -33,7 +33,7 @@ from interpretable_sgd.analysis import dissect
 from interpretable_sgd.analysis.concepts import ConceptSample
 from interpretable_sgd.analysis.dissection import (
     HighestValues,
-    Tally,
+    PixelCounts,
     count,
     count_with_tensors,
     read_labels,
@@ -91,12 +91,12 @@ def tally(args: argparse.Namespace) -> store.Record:
     own = torch.arange(args.images)[None]
 
     def torch_alone() -> np.ndarray:
-        sums = Tally.zeros(1, UNITS, vocabulary)
+        sums = PixelCounts.zeros(1, UNITS, vocabulary)
         count_with_tensors(sums, maps, thresholds, labels, own, (SIDE, SIDE))
         return sums.intersection[0].numpy()
 
     def dissection() -> np.ndarray:
-        sums = Tally.zeros(1, UNITS, vocabulary)
+        sums = PixelCounts.zeros(1, UNITS, vocabulary)
         count(sums, maps, thresholds, labels, own)
         return sums.intersection[0].numpy()
 
@@ -149,7 +149,7 @@ def growth(args: argparse.Namespace) -> store.Record:
             maps, thresholds, samples = _block(size["images"], size["units"])
             labels = [read_labels(sample, vocabulary) for sample in samples]
             pairings = torch.stack([torch.randperm(len(maps)) for _ in range(size["pairings"])])
-            sums = Tally.zeros(size["pairings"], size["units"], vocabulary)
+            sums = PixelCounts.zeros(size["pairings"], size["units"], vocabulary)
             calls.append(partial(count, sums, maps, thresholds, labels, pairings))
         medians = [statistics.median(times) for times in turns(calls, args.rounds, args.clock)]
         rows[name] = {"values": values, "seconds": medians, "exponent": _exponent(values, medians)}

@@ -1,6 +1,8 @@
-"""Reading a trained network: what decides, which concepts its units are, how sure that is."""
+"""Analysis of a trained network: what decides, which concepts its units are, how sure that is."""
 
 from interpretable_sgd.analysis.ablation import Ablation, Curve, ablate, rank_correlation
+from interpretable_sgd.analysis.calibration import Calibration, calibration, wilson_interval
+from interpretable_sgd.analysis.checkpoints import CheckpointError
 from interpretable_sgd.analysis.composition import (
     Agreement,
     Composition,
@@ -23,7 +25,7 @@ from interpretable_sgd.analysis.dissection.dissect import dissect
 from interpretable_sgd.analysis.dissection.null import random_basis
 from interpretable_sgd.analysis.dissection.result import Dissection
 from interpretable_sgd.analysis.exemplars import Exemplar, exemplars
-from interpretable_sgd.analysis.explanation import Explanation, explain
+from interpretable_sgd.analysis.explanation import Explanation, Reason, Score, UnitSum, explain
 from interpretable_sgd.analysis.forward import reading
 from interpretable_sgd.analysis.head_search import find_head
 from interpretable_sgd.analysis.heads import Head
@@ -56,13 +58,15 @@ from interpretable_sgd.analysis.stability import (
     match_units,
     under_augmentation,
 )
-from interpretable_sgd.analysis.study.record import Compared, Figure, Study
+from interpretable_sgd.analysis.study.record import Compared, Metric, Study
 from interpretable_sgd.analysis.study.study import study
 from interpretable_sgd.analysis.table import Table
 
 __all__ = [
     "Ablation",
     "Agreement",
+    "Calibration",
+    "CheckpointError",
     "Compared",
     "Composition",
     "Contrast",
@@ -71,18 +75,22 @@ __all__ = [
     "Dissection",
     "Exemplar",
     "Explanation",
-    "Figure",
     "Head",
     "Matching",
+    "Metric",
+    "Reason",
+    "Score",
     "SeedStability",
     "Stability",
     "Study",
     "Table",
+    "UnitSum",
     "ablate",
     "accuracy_at",
     "across_seeds",
     "agreement",
     "at_most",
+    "calibration",
     "class_concepts",
     "class_independence",
     "compose",
@@ -120,4 +128,5 @@ __all__ = [
     "units_to_reach",
     "usage_entropy",
     "weights_per_class",
+    "wilson_interval",
 ]

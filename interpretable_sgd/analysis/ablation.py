@@ -1,4 +1,4 @@
-"""What becomes of scores when units are taken away, and whether contributions foretell it.
+"""Scores without some of their units, and whether contributions foretell the loss.
 
 Index legend: `n` image, `m` unit, `c` class, `j` one of the counts.
 """
@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from interpretable_sgd.analysis.accumulator import decided
+from interpretable_sgd.analysis.batches import class_pairs, first_batch, on, rows, split_batch
 from interpretable_sgd.analysis.contributions import top_units
-from interpretable_sgd.analysis.forward import batches, plain
+from interpretable_sgd.analysis.forward import batches, placed, plain
 from interpretable_sgd.analysis.head_search import find_head
 from interpretable_sgd.analysis.heads import Head
 from interpretable_sgd.analysis.interpretability_metrics import pruned
@@ -25,9 +27,10 @@ class Curve:
     """Scores at each of some counts of units or weights.
 
     Attributes:
-        accuracy: over all images, (J,).
+        accuracy: over all images, (J,); of labels that are sets, over all their decisions.
         logit: mean logit of the class that the whole network predicts, (J,).
-        class_accuracy: over the images labelled c, (J, C); NaN without any.
+        class_accuracy: over the images labelled c, (J, C); NaN without any. Of labels that are sets,
+            the share of them that are given the class.
         class_logit: the same of the logit, (J, C).
     """
 
@@ -97,7 +100,10 @@ def ablate(
     >>> ablation.keep.accuracy[1] == ablation.whole.accuracy[0]
     tensor(True)
     """
-    found = find_head(plain(model), head)
+    inner = plain(model)
+    first, loader = first_batch(loader)
+    with placed(inner, device) as place:
+        found = find_head(inner, head, on(rows(split_batch(first)[0], slice(0, 2)), place))
     width = found.weight.shape[1]
     if counts is None:
         counts = [count for count in COUNTS if count <= width]
@@ -108,19 +114,19 @@ def ablate(
         raise ValueError(f"compared must be at least 2, got {compared}")
     weights = [pruned(found.weight, count) for count in counts]
     classes, sizes = len(found.weight), {"whole": 1}
-    tallies = {
-        name: _Tally(sizes.get(name, len(counts)), classes)
+    sums = {
+        name: _Accumulator(sizes.get(name, len(counts)), classes)
         for name in ("whole", "keep", "remove", "prune")
     }
     agreements, gaps, done = [], [], 0
-    with closing(batches(model, loader, found, device=device)) as stream:
-        for labels, units, logits in stream:
+    with closing(batches(inner, loader, found, device=device)) as stream:
+        for labels, _, units, logits in stream:
             if not len(labels):
                 continue
             predicted = logits.argmax(1)
             parts = found.parts(units, predicted)
             rank = parts.argsort(1, descending=True).argsort(1)
-            tallies["whole"].add(0, logits, predicted, labels)
+            sums["whole"].add(0, logits, predicted, labels)
             for j, count in enumerate(counts):
                 kept = _spread(rank < count, units)
                 weight = weights[j].to(units.device)
@@ -129,7 +135,7 @@ def ablate(
                     ("remove", found.logits(units * ~kept)),
                     ("prune", found.logits(units, weight)),
                 ):
-                    tallies[name].add(j, remade, predicted, labels)
+                    sums[name].add(j, remade, predicted, labels)
             agreement, gap = _compare(found, units, predicted, compared)
             agreements.append(agreement.cpu())
             gaps.append(gap.cpu())
@@ -137,7 +143,7 @@ def ablate(
             report(done)
     if not done:
         raise ValueError("loader must give at least one image, got none")
-    curves = {name: tally.curve() for name, tally in tallies.items()}
+    curves = {name: scores.curve() for name, scores in sums.items()}
     return Ablation(tuple(counts), agreement=torch.cat(agreements), gap=torch.cat(gaps), **curves)
 
 
@@ -208,29 +214,38 @@ def _spread(kept: Tensor, units: Tensor) -> Tensor:
     return kept if units.dim() == 2 else kept[:, :, None, None]
 
 
-class _Tally:
+class _Accumulator:
     """Sums of correct predictions and logits over the images of each class."""
 
     def __init__(self, counts: int, classes: int) -> None:
         self._images = torch.zeros(classes, dtype=torch.float64)
         self._correct = torch.zeros(counts, classes, dtype=torch.float64)
         self._logits = torch.zeros(counts, classes, dtype=torch.float64)
+        self._right, self._own = torch.zeros(2, counts, dtype=torch.float64)
+        self._count = 0
 
     def add(self, j: int, logits: Tensor, predicted: Tensor, labels: Tensor) -> None:
         """Take in the remade logits of a batch; those of count 0 must come for every batch."""
         own = logits.gather(1, predicted[:, None])[:, 0].double().cpu()
-        correct, labels = (logits.argmax(1) == labels).double().cpu(), labels.cpu()
-        self._correct[j].index_add_(0, labels, correct)
-        self._logits[j].index_add_(0, labels, own)
+        multilabel = labels.dim() == 2
+        given = decided(logits, multilabel).cpu()
+        image, label = (positions.cpu() for positions in class_pairs(labels))
+        correct = given[image, label].double()
+        self._correct[j].index_add_(0, label, correct)
+        self._logits[j].index_add_(0, label, own[image])
+        right = (given == labels.cpu()).double().mean(1) if multilabel else correct
+        self._right[j] += right.sum()
+        self._own[j] += own.sum()
         if j == 0:
-            self._images.index_add_(0, labels, torch.ones_like(correct))
+            self._images.index_add_(0, label, torch.ones_like(correct))
+            self._count += len(labels)
 
     def curve(self) -> Curve:
-        images, classes = self._images.sum(), self._images
+        classes = self._images
         of_class = torch.where(classes > 0, classes, torch.nan)
         return Curve(
-            (self._correct.sum(1) / images).float(),
-            (self._logits.sum(1) / images).float(),
+            (self._right / self._count).float(),
+            (self._own / self._count).float(),
             (self._correct / of_class).float(),
             (self._logits / of_class).float(),
         )

@@ -1,4 +1,4 @@
-"""What one pass adds up, in memory of images * keep + classes * units.
+"""Running sums of one pass over a data set, in memory of images * keep + classes * units.
 
 Index legend: `n` image, `m` unit, `c` class.
 """
@@ -8,15 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from interpretable_sgd.analysis.batches import class_pairs
+from interpretable_sgd.analysis.checkpoints import StaleCheckpointError
 from interpretable_sgd.analysis.contributions import residuals, shares, top_units, units_to_reach
-from interpretable_sgd.analysis.forward import Batch, tolerance
-from interpretable_sgd.analysis.heads import Head, widened
+from interpretable_sgd.analysis.forward import Batch
+from interpretable_sgd.analysis.heads import Head, tolerance, widened
 from interpretable_sgd.analysis.interpretability_metrics import dependence
 
 LEVELS = (0.95, 0.98)
 
 
-class Ledger:
+class DecisionAccumulator:
     """Running sums over classes, and rows of images; all on the CPU.
 
     Args:
@@ -36,6 +38,7 @@ class Ledger:
         double = torch.float64
         self._sums = {
             "counts": torch.zeros(classes, dtype=torch.int64),
+            "outcomes": torch.zeros(classes, 2, 2, dtype=torch.int64),
             "mean_parts": torch.zeros(classes, width, dtype=double),
             "class_means": torch.zeros(classes, width, dtype=double),
             "minimum": torch.full((width,), torch.inf, dtype=double),
@@ -43,6 +46,7 @@ class Ledger:
             "activity": torch.zeros(width, dtype=double),
             "mass": torch.zeros(width, dtype=double),
         }
+        # rows of images, with room for more behind them
         self._buffers: dict[str, Tensor] = {}
         self._keys = torch.empty(0, dtype=torch.int64)
         self._drawn = torch.empty(0, dtype=torch.int64)
@@ -61,7 +65,10 @@ class Ledger:
         classes = batch.logits.topk(2, dim=1).indices
         sides = [self._side(batch, classes[:, side]) for side in (0, 1)]
         rows = {name: torch.stack([side[name] for side in sides], 1) for name in sides[0]}
-        rows |= {"labels": batch.labels, "classes": classes}
+        multilabel = batch.labels.dim() == 2
+        rows |= {"labels": batch.labels, "classes": classes, "hashes": batch.hashes}
+        every = head.probabilities(widened(batch.logits), multilabel)
+        rows["probabilities"] = every.gather(1, classes)
         terms = head.terms(batch.units, classes[:, 0])
         products = head.products(batch.units, classes[:, 0])
         faithful = shares(terms.parts, terms.biases)
@@ -78,13 +85,30 @@ class Ledger:
         self.images += len(batch.labels)
         self.is_whole = True
 
-    def verify(self, labels: Tensor, start: int) -> None:
-        """Raise ValueError unless images from `start` on have had these labels."""
-        before = self._buffers["labels"]
-        if not torch.equal(before[start : start + len(labels)], labels.cpu()):
-            raise ValueError(
-                "checkpoint is of another data set, or another order: the labels of images "
-                f"{start} .. {start + len(labels) - 1} differ; remove it to start anew"
+    def verify(self, labels: Tensor, hashes: Tensor, start: int) -> None:
+        """Raise StaleCheckpointError unless images from `start` on have had these labels and contents."""
+        rows = slice(start, start + len(labels))
+        for what, given in (("labels", labels), ("hashes", hashes)):
+            if not torch.equal(self._buffers[what][rows], given.cpu()):
+                other = "labels" if what == "labels" else "contents (files or preprocessing)"
+                raise StaleCheckpointError(
+                    f"checkpoint is of another data set, or another order: the {other} of images "
+                    f"{start} .. {start + len(labels) - 1} differ"
+                )
+
+    def verify_logits(self, logits: Tensor) -> None:
+        """Raise StaleCheckpointError unless the first images have had these logits, (n, c).
+
+        A model that computes something else with the same weights would go on otherwise.
+        """
+        # a tie may rank two classes otherwise, and its values are the same
+        largest = widened(logits).topk(2, dim=1).values.cpu()
+        before = self._buffers["logits"][: len(logits)]
+        room = 10 * tolerance(logits.dtype) * before.abs().max()
+        if not ((largest - before).abs() <= room).all():
+            raise StaleCheckpointError(
+                "checkpoint is of other images, or of a model that decides otherwise with the same "
+                f"weights: the logits of images 0 .. {len(logits) - 1} differ"
             )
 
     def _side(self, batch: Batch, classes: Tensor) -> dict[str, Tensor]:
@@ -120,13 +144,15 @@ class Ledger:
         return {name: buffer[: self.images] for name, buffer in self._buffers.items()}
 
     def _add_sums(self, batch: Batch, parts: Tensor) -> None:
-        labels = batch.labels.cpu()
-        own = self._head.parts(batch.units, batch.labels).cpu().double()
+        image, label = class_pairs(batch.labels)
+        own = self._head.parts(batch.units[image], label).cpu().double()
+        image, label = image.cpu(), label.cpu()
         exact = widened(self._head.activations(batch.units)).cpu()
         units, sizes = exact.double(), parts.abs().cpu().double()
-        self._sums["counts"] += torch.bincount(labels, minlength=len(self._sums["counts"]))
-        self._sums["mean_parts"].index_add_(0, labels, own)
-        self._sums["class_means"].index_add_(0, labels, units)
+        self._sums["counts"] += torch.bincount(label, minlength=len(self._sums["counts"]))
+        self._sums["mean_parts"].index_add_(0, label, own)
+        self._sums["class_means"].index_add_(0, label, units[image])
+        self._sums["outcomes"] += outcomes(batch.labels, batch.logits).cpu()
         self._sums["minimum"] = torch.minimum(self._sums["minimum"], units.min(0).values)
         self._sums["mean_units"] += units.sum(0)
         self._sums["activity"] += (units > 0).sum(0)
@@ -182,7 +208,9 @@ class Ledger:
             for name in ("mean_units", "activity", "mass")
         }
         return {
-            **{name: rows[name] for name in ("labels", "logits", "biases", "units")},
+            **{name: rows[name] for name in ("labels", "logits", "biases", "units", "hashes")},
+            "probabilities": rows["probabilities"],
+            "outcomes": self._sums["outcomes"],
             "contributions": rows["contributions"],
             "dependence": rows["dependence"],
             "predicted": rows["classes"][:, 0],
@@ -200,6 +228,30 @@ class Ledger:
             "sample": self._drawn,
             "sample_units": self._drawn_units,
         }
+
+
+def decided(logits: Tensor, multilabel: bool) -> Tensor:
+    """Which classes an image is given, (n, C), bool: the largest logit, or each above 0."""
+    if multilabel:
+        return logits > 0
+    return torch.nn.functional.one_hot(logits.argmax(1), logits.shape[1]).bool()
+
+
+def outcomes(labels: Tensor, logits: Tensor) -> Tensor:
+    """Images by class, by whether they have it, and by whether they are given it, (C, 2, 2), int64.
+
+    Args:
+        labels: classes, (n,), or sets of them, (n, C), bool.
+        logits: (n, C).
+
+    >>> outcomes(torch.tensor([0, 1]), torch.tensor([[2.0, 1.0], [2.0, 1.0]])).tolist()
+    [[[0, 1], [0, 1]], [[1, 0], [1, 0]]]
+    """
+    multilabel = labels.dim() == 2
+    has = labels if multilabel else torch.nn.functional.one_hot(labels, logits.shape[1]).bool()
+    given = decided(logits, multilabel)
+    cells = [[(has == h) & (given == g) for g in (False, True)] for h in (False, True)]
+    return torch.stack([torch.stack([cell.sum(0) for cell in row], 1) for row in cells], 1)
 
 
 def scramble(numbers: Tensor) -> Tensor:

@@ -1,23 +1,53 @@
-"""A pass over a data set that was cut off goes on where it was."""
+"""Files that a cut-off write leaves whole, and checkpoints of passes over a data set."""
 
-import hashlib
 import os
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+
+FORMAT = 2  # of a checkpoint; a state of another format is refused
 
 
-def save(state: dict[str, Any], path: Path) -> None:
-    """Write a state so that a cut-off write leaves the one before."""
+class CheckpointError(ValueError):
+    """A checkpoint that belongs to something else, or cannot be read."""
+
+
+class StaleCheckpointError(CheckpointError):
+    """A checkpoint whose images, masks or preprocessing turn out to be other ones than those given."""
+
+
+def set_aside(path: Path, error: StaleCheckpointError) -> None:
+    """Move a checkpoint of other data out of the way, and warn that the pass starts anew."""
+    aside = path.with_name(f"{path.name}.other")
+    os.replace(path, aside)
+    warnings.warn(f"{error}; it is now {aside}, and the pass starts anew", stacklevel=3)
+
+
+def replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file beside its place, then move it there: a cut-off write leaves the one before.
+
+    Args:
+        path: of the file; its folder is made.
+        write: writes to the path that it is given.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
-def load(path: Path | None, owner: dict[str, Any]) -> dict[str, Any] | None:
+def save(state: Mapping[str, Any], path: Path) -> None:
+    """Write a state so that a cut-off write leaves the one before."""
+    replace(path, lambda partial: torch.save({**state, "format": FORMAT}, partial))
+
+
+def load(path: Path | None, owner: Mapping[str, Any]) -> dict[str, Any] | None:
     """A state, or None where there is no file.
 
     Args:
@@ -25,34 +55,23 @@ def load(path: Path | None, owner: dict[str, Any]) -> dict[str, Any] | None:
         owner: what the state must belong to, by its keys.
 
     Raises:
-        ValueError: the state belongs to something else.
+        CheckpointError: the state belongs to something else, or the file holds none.
     """
     if path is None or not path.exists():
         return None
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    for key, value in owner.items():
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise TypeError(f"it holds a {type(state).__name__}")
+    except Exception as error:  # torch.load raises whatever a damaged file leads to
+        why = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"checkpoint {path} cannot be read, remove it to start anew: {why}"
+        ) from error
+    for key, value in {"format": FORMAT, **owner}.items():
         if state.get(key) != value:
-            raise ValueError(
+            raise CheckpointError(
                 f"checkpoint {path} must be of {key} {value!r}, got {state.get(key)!r}: "
                 "remove it to start anew"
             )
     return state
-
-
-def fingerprint(model: nn.Module) -> str:
-    """A hash of all parameters and buffers of a model.
-
-    >>> layer = nn.Linear(2, 2)
-    >>> before = fingerprint(layer)
-    >>> _ = layer.weight.data.add_(1)
-    >>> fingerprint(layer) == before
-    False
-    """
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        if not isinstance(tensor, torch.Tensor):
-            continue
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        digest.update(raw.numpy().tobytes())
-    return digest.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Classes that are taken for one another, and the units that tell them apart."""
+"""Confusions: classes that are taken for one another, and the units that tell them apart."""
 
 from dataclasses import dataclass
 
@@ -79,6 +79,33 @@ def confused_pairs(labels: Tensor, predicted: Tensor, count: int) -> list[tuple[
     found, times = pairs.unique(dim=0, return_counts=True)
     order = times.argsort(descending=True, stable=True)[:count].tolist()
     return [(int(found[i, 0]), int(found[i, 1]), int(times[i])) for i in order]
+
+
+def better_order(labels: Tensor, predicted: Tensor, gain: float = 0.2) -> float | None:
+    """Accuracy if classes were in another order, where that is much more; None where it is not.
+
+    Outputs of a model whose classes are read in a wrong order agree with other labels: most images
+    of a class are then given one other class, and another one for each class.
+
+    Args:
+        labels: true classes, (n,).
+        predicted: (n,).
+        gain: of accuracy, from which the other order is told.
+
+    >>> labels = torch.tensor([0, 0, 1, 1, 2, 2])
+    >>> better_order(labels, (labels + 1) % 3), better_order(labels, labels)
+    (1.0, None)
+    """
+    pairs, times = torch.stack([labels, predicted], 1).unique(dim=0, return_counts=True)
+    most: dict[int, tuple[int, int]] = {}
+    for (label, given), count in zip(pairs.tolist(), times.tolist(), strict=True):
+        if count > most.get(label, (0, 0))[0]:
+            most[label] = count, given
+    if len({given for _, given in most.values()}) < len(most):
+        return None
+    other = sum(count for count, _ in most.values()) / len(labels)
+    accuracy = float((labels == predicted).double().mean())
+    return other if other >= accuracy + gain else None
 
 
 def contrasts(

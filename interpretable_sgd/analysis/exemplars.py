@@ -1,4 +1,4 @@
-"""The images that excite each unit most, in one pass that keeps a few small pictures alone.
+"""Images that excite each unit most, found in one pass that keeps a few small pictures alone.
 
 Index legend: `n` image of a batch, `u` unit, `j` place among the best.
 """
@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from interpretable_sgd.analysis.forward import evaluating, pair, placed
-from interpretable_sgd.analysis.images import Picture, as_bytes, shrunk, stretched
-from interpretable_sgd.analysis.maps import captured
+from interpretable_sgd.analysis.batches import Inputs, call, on, rows, split_batch
+from interpretable_sgd.analysis.forward import captured, evaluating, placed
+from interpretable_sgd.analysis.images import Picture, as_picture, stretched
 
 SIDE = 112  # longest side of a kept picture, in pixels
 
@@ -23,16 +23,16 @@ class Exemplar:
 
     Attributes:
         index: of the image in its data set.
-        label: its class.
+        label: its class; None for an image with several.
         peak: largest value of the unit's map.
-        picture: small, (3, h, w), uint8.
+        picture: small, (3, h, w), uint8; None where the input is no picture.
         map: of the unit, (h', w'), float32.
     """
 
     index: int
-    label: int
+    label: int | None
     peak: float
-    picture: Tensor
+    picture: Tensor | None
     map: Tensor
 
 
@@ -45,7 +45,7 @@ def exemplars(
     *,
     count: int = 4,
     device: torch.device | str | None = None,
-    picture: Picture = stretched,
+    picture: Picture | None = stretched,
     look: Callable[[Tensor, int], None] = lambda maps, first: None,
     report: Callable[[int], None] = lambda images: None,
 ) -> dict[int, list[Exemplar]]:
@@ -60,7 +60,7 @@ def exemplars(
         units: which of them.
         count: images of each, >= 1.
         device: where to run; the model's own if None.
-        picture: turns an input on the CPU to a picture in [0, 1].
+        picture: turns an input on the CPU to a picture in [0, 1]; None for none.
         look: shown the maps of each batch, (n, U, h, w), and the position of its first image, for
             whoever has use for them in the same pass.
         report: told after each batch how many images are done.
@@ -76,12 +76,12 @@ def exemplars(
     best: dict[int, list[Exemplar]] = {u: [] for u in units}
     seen = 0
     with evaluating(model), placed(model, device) as place, captured(layer) as maps:
-        for images, labels in map(pair, loader):
-            model(images.to(place))
+        for inputs, labels in map(split_batch, loader):
+            call(model, on(inputs, place))
             values = maps.values.float().cpu()
             look(values, seen)
-            _take(best, values, images, labels, seen, count, picture)
-            seen += len(images)
+            _take(best, values, inputs, labels, seen, count, picture)
+            seen += len(labels)
             report(seen)
     return best
 
@@ -89,24 +89,25 @@ def exemplars(
 def _take(
     best: dict[int, list[Exemplar]],
     maps: Tensor,
-    images: Tensor,
+    inputs: Inputs,
     labels: Tensor,
     seen: int,
     count: int,
-    picture: Picture,
+    picture: Picture | None,
 ) -> None:
     """Put a batch's images in the place of weaker ones."""
     peaks = maps.amax((2, 3))
-    leaders = peaks.topk(min(count, len(images)), dim=0).indices
-    small: dict[int, Tensor] = {}
+    leaders = peaks.topk(min(count, len(labels)), dim=0).indices
+    small: dict[int, Tensor | None] = {}
     for u, kept in best.items():
         floor = kept[-1].peak if len(kept) == count else 0.0
         new = [n for n in leaders[:, u].tolist() if peaks[n, u] > floor]
         for n in new:
             if n not in small:
-                small[n] = as_bytes(shrunk(picture(images[n].cpu()), SIDE))
-            peak, label = float(peaks[n, u]), int(labels[n])
-            kept.append(Exemplar(seen + n, label, peak, small[n], maps[n, u].clone()))
+                small[n] = as_picture(on(rows(inputs, n), torch.device("cpu")), picture, SIDE)
+            label = int(labels[n]) if labels[n].numel() == 1 else None
+            exemplar = Exemplar(seen + n, label, float(peaks[n, u]), small[n], maps[n, u].clone())
+            kept.append(exemplar)
         if new:
             kept.sort(key=lambda exemplar: -exemplar.peak)
             del kept[count:]

@@ -1,26 +1,36 @@
-"""One pass over a data set: what the head reads and decides, batch by batch.
+"""Forward passes that are watched: what the head reads and decides, and the maps of a layer.
 
-Index legend: `n` image, `m` unit, `c` class.
+Index legend: `n` image, `m` unit, `c` class, `u` unit of any layer, `h`, `w` positions of its map.
 """
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from interpretable_sgd.analysis.batches import (
+    Inputs,
+    call,
+    check_labels,
+    hashes,
+    on,
+    rows,
+    split_batch,
+    tensors,
+)
 from interpretable_sgd.analysis.heads import Head
 
-TOLERANCE = {torch.float16: 2e-2, torch.bfloat16: 2e-2, torch.float64: 1e-9}
-TOLERANCE_FLOAT32 = 2e-3  # matrix products may run in TF32
+PROBED = 4  # maps that a layer is recognised by
 
 
-class Reading:
+class HeadRecorder:
     """What the head read in the last forward pass."""
 
-    def __init__(self, head: Head) -> None:
-        self._head = head
+    def __init__(self, model: nn.Module, head: Head) -> None:
+        self._model, self._head = model, head
         self._last: tuple[Tensor, Tensor] | None = None
 
     def take(self) -> tuple[Tensor, Tensor]:
@@ -37,12 +47,25 @@ class Reading:
         last, self._last = self._last, None
         return last
 
+    def run(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Run the model; units and logits, as `take` gives them.
+
+        Raises:
+            RuntimeError: the head does not run.
+            ValueError: its logits are not finite, or are not what the model returns.
+        """
+        self._last = None
+        output = call(self._model, inputs)
+        units, logits = self.take()
+        _check_output(output, logits, self._head)
+        return units, logits
+
     def _hook(self, layer: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         self._last = self._head.read(args[0]), self._head.pool(output)
 
 
 @contextmanager
-def reading(model: nn.Module, head: Head) -> Iterator[Reading]:
+def reading(model: nn.Module, head: Head) -> Iterator[HeadRecorder]:
     """Read the head in every forward pass inside, in evaluation mode and without gradients.
 
     Afterwards the hook is gone, and every module is in the mode that it was in.
@@ -58,11 +81,11 @@ def reading(model: nn.Module, head: Head) -> Iterator[Reading]:
     >>> units.shape, torch.equal(logits, output)
     (torch.Size([5, 3]), True)
     """
-    seen = Reading(head)
-    handle = head.layer.register_forward_hook(seen._hook)
+    recorder = HeadRecorder(model, head)
+    handle = head.layer.register_forward_hook(recorder._hook)
     try:
         with evaluating(model), torch.no_grad():
-            yield seen
+            yield recorder
     finally:
         handle.remove()
 
@@ -85,11 +108,16 @@ def plain(model: nn.Module) -> nn.Module:
     return inner
 
 
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model is."""
+    first = next(model.parameters(), None)
+    return first.device if first is not None else torch.device("cpu")
+
+
 @contextmanager
 def placed(model: nn.Module, device: torch.device | str | None) -> Iterator[torch.device]:
     """The model on a device inside, and back on its own afterwards; None leaves it where it is."""
-    first = next(model.parameters(), None)
-    own = first.device if first is not None else torch.device("cpu")
+    own = device_of(model)
     wanted = own if device is None else torch.device(device)
     if wanted != own:
         model.to(wanted)
@@ -104,12 +132,14 @@ class Batch(NamedTuple):
     """What the head read and decided.
 
     Attributes:
-        labels: true classes, (n,).
+        labels: true classes, (n,), int64; or which classes an image has, (n, c), bool.
+        hashes: of inputs and labels, (n,).
         units: as `Head.read` returns them.
         logits: of all classes, (n, c).
     """
 
     labels: Tensor
+    hashes: Tensor
     units: Tensor
     logits: Tensor
 
@@ -126,11 +156,11 @@ def batches(
 
     Args:
         model: a classifier.
-        loader: gives (images, labels).
+        loader: gives inputs and labels, see `split_batch`.
         head: makes the logits.
         device: to run on; the model is moved there and back.
-        skip: how many images at the front have been read before: of them only labels are given, in
-            batches of their own.
+        skip: how many images at the front have been read before: of them only labels and hashes are
+            given, in batches of their own.
 
     Close the generator (`contextlib.closing`): that removes the hook and moves the model back.
 
@@ -141,81 +171,174 @@ def batches(
     """
     inner = plain(model)
     with placed(inner, device) as place, reading(inner, head) as read:
-        for images, labels in map(pair, loader):
-            _check_labels(labels, len(head.weight))
+        for inputs, labels in map(split_batch, loader):
+            labels = check_labels(labels, head.outputs)
+            found = hashes(inputs, labels)
             known = min(skip, len(labels))
             skip -= known
             if known:
                 empty = head.weight.new_empty(0)
-                yield Batch(labels[:known], empty, empty)
+                yield Batch(labels[:known], found[:known], empty, empty)
             if known == len(labels):
                 continue
-            output = inner(images[known:].to(place))
-            units, logits = read.take()
-            _check_output(output, logits, head)
-            yield Batch(labels[known:].to(place), units, logits)
-
-
-def image_batches(loader: Iterable[Any]) -> Iterator[Tensor]:
-    """Images of a loader that gives them alone, or with labels.
-
-    Raises:
-        TypeError: the loader gives something else.
-    """
-    for batch in loader:
-        images = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
-        if not isinstance(images, Tensor):
-            raise TypeError(f"loader must give images as a tensor, got {type(images).__name__}")
-        yield images
-
-
-def pair(batch: Any) -> tuple[Tensor, Tensor]:
-    """Images and labels of a batch, whatever it holds besides.
-
-    Raises:
-        TypeError: the batch is something else.
-    """
-    if not isinstance(batch, (tuple, list)) or len(batch) < 2:
-        raise TypeError(f"loader must give (images, labels), got {type(batch).__name__}")
-    images, labels = batch[0], torch.as_tensor(batch[1])
-    if not isinstance(images, Tensor) or len(images) != len(labels):
-        raise TypeError("loader must give a tensor of images and as many labels")
-    return images, labels
-
-
-def _check_labels(labels: Tensor, classes: int) -> None:
-    if labels.dim() != 1 or labels.is_floating_point():
-        raise ValueError(
-            f"labels must be whole numbers, one per image, got {labels.dtype} of shape "
-            f"{tuple(labels.shape)}"
-        )
-    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-        raise ValueError(
-            f"labels must be in 0 .. {classes - 1}, the outputs of the head, "
-            f"got {int(labels.min())} .. {int(labels.max())}"
-        )
+            units, logits = read.run(on(rows(inputs, slice(known, None)), place))
+            yield Batch(labels[known:].to(place), found[known:], units, logits)
 
 
 def _check_output(output: Any, logits: Tensor, head: Head) -> None:
-    """Raise unless the model's output is the head's, or its softmax or log-softmax."""
+    """Raise unless the model's output is the head's, or has it among others."""
     if not torch.isfinite(logits).all():
         raise ValueError(f"logits of head {head.name!r} must be finite")
-    if not isinstance(output, Tensor) or output.shape != logits.shape:
-        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    outputs = list(tensors(output))
+    if any(head.explains(single, logits) for single in outputs):
+        return
+    own = logits[:, 1:] if head.is_binary else logits
+    alike = [single for single in outputs if single.shape == own.shape]
+    if not alike:
+        got = ", ".join(str(tuple(single.shape)) for single in outputs) or type(output).__name__
         raise ValueError(
-            f"the model must return the logits of head {head.name!r}, {tuple(logits.shape)}, "
+            f"the model must return the logits of head {head.name!r}, {tuple(own.shape)}, "
             f"got {got}: name the layer that makes them with head="
         )
-    expected = (logits, logits.log_softmax(1), logits.softmax(1))
-    within = tolerance(logits.dtype)
-    if not any((output - z).abs().max() <= within * z.abs().max() for z in expected):
-        raise ValueError(
-            f"the model's output is not that of head {head.name!r}: they differ by "
-            f"{float((output - logits).abs().max()):.3g}; name the layer that makes the logits "
-            "with head="
-        )
+    raise ValueError(
+        f"the model's output is not that of head {head.name!r}: they differ by "
+        f"{float((alike[0] - own).abs().max()):.3g}; name the layer that makes the logits "
+        "with head="
+    )
 
 
-def tolerance(dtype: torch.dtype) -> float:
-    """Relative rounding error that two ways to sum the same terms may differ by."""
-    return TOLERANCE.get(dtype, TOLERANCE_FLOAT32)
+@dataclass
+class Maps:
+    """What a layer put out in the last forward pass, (n, U, h, w)."""
+
+    values: Tensor = field(default_factory=lambda: torch.empty(0))
+
+
+def layer_of(model: nn.Module, layer: nn.Module | str) -> tuple[str, nn.Module]:
+    """Name and module of a layer given as either.
+
+    Raises:
+        ValueError: the model has no such layer.
+
+    >>> layer_of(nn.Sequential(nn.ReLU()), "0")
+    ('0', ReLU())
+    """
+    for name, module in model.named_modules():
+        if module is layer or name == layer:
+            return name, module
+    raise ValueError(f"layer must be a module of the model or its dotted name, got {layer!r}")
+
+
+@contextmanager
+def captured(layer: nn.Module) -> Iterator[Maps]:
+    """Capture a copy of the layer's output maps in every forward pass inside; the hook goes with it.
+
+    A copy, because the next layer may work in place. A layer that puts out one number for each unit,
+    (n, u), has maps of one position.
+
+    >>> layer = nn.Conv2d(3, 8, 1)
+    >>> with captured(layer) as maps:
+    ...     _ = layer(torch.rand(2, 3, 5, 5))
+    >>> maps.values.shape, len(layer._forward_hooks)
+    (torch.Size([2, 8, 5, 5]), 0)
+    """
+    maps = Maps()
+
+    def keep(module: nn.Module, args: object, output: object) -> None:
+        if not isinstance(output, Tensor) or output.dim() not in (2, 4):
+            got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise ValueError(f"layer must put out maps (n, u, h, w) or units (n, u), got {got}")
+        values = output.detach().clone()
+        maps.values = values if values.dim() == 4 else values[:, :, None, None]
+
+    handle = layer.register_forward_hook(keep)
+    try:
+        yield maps
+    finally:
+        handle.remove()
+
+
+@torch.no_grad()
+def find_map_layer(model: nn.Module, inputs: Inputs, head: Head) -> str | None:
+    """The last layer whose output has one map, of more than one position, for each unit of the head.
+
+    A layer counts only if its m-th map is what the m-th unit is made of: raising the map must move
+    that unit more than any other. As many maps may have other units behind them, as where a Linear
+    layer mixes them.
+
+    Args:
+        model: run a few times on the inputs, in evaluation mode; its mode is restored.
+        inputs: of one image or a few.
+        head: of the model.
+
+    Returns:
+        Its dotted name, or None: the head reads no maps.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+    >>> find_map_layer(net, torch.rand(1, 3, 8, 8), Head(net[4], "4"))
+    '1'
+    """
+    units = head.weight.shape[1]
+    shaped: dict[str, Tensor] = {}
+    calls: dict[str, int] = {}
+    handles = []
+    for name, module in model.named_modules():
+
+        def look(module: nn.Module, args: object, output: object, name: str = name) -> None:
+            shaped.pop(name, None)
+            calls[name] = calls.get(name, 0) + 1
+            if not isinstance(output, Tensor) or output.dim() != 4:
+                return
+            if output.shape[1] == units and output.shape[2] * output.shape[3] > 1:
+                shaped[name] = output.detach().clone()
+
+        handles.append(module.register_forward_hook(look))
+    try:
+        with evaluating(model):
+            call(model, inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    modules = dict(model.named_modules())
+    for name in reversed(shaped):
+        if _makes_units(model, inputs, head, modules[name], shaped[name], calls[name]):
+            return name
+    return None
+
+
+def _makes_units(
+    model: nn.Module, inputs: Inputs, head: Head, layer: nn.Module, maps: Tensor, calls: int
+) -> bool:
+    """Whether raising some of a layer's maps moves the units of the same numbers most.
+
+    Args:
+        maps: of the layer, (n, m, h, w).
+        calls: how often it runs in a pass; the last time counts.
+    """
+    peaks = maps.amax((0, 2, 3))
+    # far above what the unit has, so that a maximum or a gate behind it notices
+    raised = 1 + 2 * maps.abs().amax()
+    with reading(model, head) as read:
+        call(model, inputs)
+        before = head.activations(read.take()[0])
+        for m in peaks.topk(min(PROBED, len(peaks))).indices.tolist():
+            seen = 0
+
+            def lift(module: nn.Module, args: object, output: Tensor, m: int = m) -> Tensor | None:
+                nonlocal seen
+                seen += 1
+                if seen < calls:
+                    return None
+                output = output.clone()
+                output[:, m] += raised
+                return output
+
+            handle = layer.register_forward_hook(lift)
+            try:
+                call(model, inputs)
+            finally:
+                handle.remove()
+            moved = (head.activations(read.take()[0]) - before).abs().sum(0)
+            if int(moved.argmax()) != m or not moved[m] > 0:
+                return False
+    return True

@@ -1,4 +1,4 @@
-"""Inputs of a model as pictures, and maps of units as heat over them."""
+"""Pictures of a model's inputs, and heat of units' maps over them."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,7 +16,7 @@ def stretched(image: Tensor) -> Tensor:
     [0.0, 1.0]
     """
     low, high = min(0.0, float(image.min())), max(1.0, float(image.max()))
-    return (image - low) / (high - low)
+    return (image.float() - low) / (high - low)
 
 
 def denormalized(mean: Sequence[float], std: Sequence[float]) -> Picture:
@@ -56,8 +56,39 @@ def heat(activation: Tensor, size: tuple[int, int]) -> Tensor:
     return scaled.reshape(*activation.shape[:-2], *size)
 
 
+def as_picture(
+    image: object, picture: Picture | None = stretched, side: int | None = None
+) -> Tensor | None:
+    """An input as RGB in 0 .. 255, (3, h, w), uint8; None where it is no picture.
+
+    One channel is grey, three are red, green and blue; of any other number, the mean is grey.
+
+    Args:
+        image: one input of a model, on the CPU.
+        picture: turns it to a picture in [0, 1], (channels, h, w); None for no picture.
+        side: of the longest side, to which larger pictures shrink; None for as it is.
+
+    Raises:
+        ValueError: a picture of one's own gives something else.
+
+    >>> as_picture(torch.rand(4, 8, 8)).shape, as_picture(torch.rand(8))
+    (torch.Size([3, 8, 8]), None)
+    """
+    if picture is None or not isinstance(image, Tensor):
+        return None
+    if picture is stretched and image.dim() != 3:
+        return None
+    shown = picture(image)
+    if not isinstance(shown, Tensor) or shown.dim() != 3:
+        got = tuple(shown.shape) if isinstance(shown, Tensor) else type(shown).__name__
+        raise ValueError(f"picture must give a picture (channels, h, w), got {got}")
+    return as_bytes(shown if side is None else shrunk(shown, side))
+
+
 def as_bytes(picture: Tensor) -> Tensor:
-    """Grey or RGB in [0, 1] as RGB in 0 .. 255, (3, h, w), uint8."""
+    """A picture in [0, 1] as RGB in 0 .. 255, (3, h, w), uint8."""
+    if picture.shape[0] not in (1, 3):
+        picture = picture.float().mean(0, keepdim=True)
     return (picture.clamp(0, 1) * 255).round().to(torch.uint8).expand(3, -1, -1).contiguous()
 
 

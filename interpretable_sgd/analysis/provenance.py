@@ -1,10 +1,12 @@
-"""Where numbers come from: versions, configuration, seed, and hashes of the model and the data."""
+"""The origin of numbers: versions, configuration, seed, and hashes of the model and the data."""
 
 import datetime
 import hashlib
 import json
+import os
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Set
+import re
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -12,24 +14,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from interpretable_sgd.analysis.checkpoints import fingerprint
-from interpretable_sgd.analysis.forward import pair
-
 PACKAGES = ("interpretable-sgd", "numpy", "torchvision")
 
 
 def provenance(
-    model: nn.Module, data_hash: str, config: Mapping[str, Any] | None, seed: int | None
+    model: nn.Module, hashes: Tensor, config: Mapping[str, Any] | None, seed: int | None
 ) -> dict[str, Any]:
     """What a reader needs to make the same numbers again, as JSON.
 
     Args:
         model: hashed with its parameters and buffers.
-        data_hash: of the images and labels, as `Watched` gives it.
+        hashes: of the images and labels, `Decisions.hashes`.
         config: whatever decided the numbers.
         seed: of what is drawn.
 
-    >>> made = provenance(nn.Linear(2, 2), "", {"k": 5}, seed=0)
+    >>> made = provenance(nn.Linear(2, 2), torch.arange(3), {"k": 5}, seed=0)
     >>> sorted(made)
     ['config', 'created', 'data_hash', 'model_hash', 'seed', 'versions']
     """
@@ -39,7 +38,7 @@ def provenance(
         "seed": seed,
         "versions": versions(),
         "model_hash": fingerprint(model),
-        "data_hash": data_hash,
+        "data_hash": data_hash(hashes),
     }
 
 
@@ -55,51 +54,34 @@ def versions() -> dict[str, str]:
     return found
 
 
-def update(digest: Any, value: Tensor) -> None:
-    """Add a tensor's dtype, shape and values to a hash."""
-    value = value.detach().cpu().contiguous()
-    digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
-    digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+def fingerprint(model: nn.Module) -> str:
+    """A hash of all parameters and buffers of a model, and of its layers as they print themselves.
 
-
-class Watched:
-    """A loader that hashes the images and labels it hands on, and keeps those that are wanted.
-
-    The hash depends on the images and their order, not on the batches they come in.
-
-    Args:
-        loader: batches of images and labels.
-        wanted: positions of images to keep.
-
-    Attributes:
-        kept: image and label by position.
-
-    >>> watched = Watched([(torch.zeros(2, 1, 4, 4), torch.tensor([3, 7]))], wanted={1})
-    >>> batches = list(watched)
-    >>> watched.kept[1][1], len(watched.hash)
-    (7, 64)
+    >>> layer = nn.Linear(2, 2)
+    >>> before = fingerprint(layer)
+    >>> _ = layer.weight.data.add_(1)
+    >>> fingerprint(layer) == before
+    False
     """
+    # an address in memory is another one in every process
+    digest = hashlib.sha256(re.sub(r" at 0x[0-9a-f]+", "", repr(model)).encode())
+    # buffers that are not saved shape the output, too
+    for name, value in {**model.state_dict(), **dict(model.named_buffers())}.items():
+        if isinstance(value, Tensor):
+            update(digest, name, value)
+    return digest.hexdigest()[:16]
 
-    def __init__(self, loader: Iterable[Any], wanted: Set[int] = frozenset()) -> None:
-        self.loader, self.wanted = loader, wanted
-        self.kept: dict[int, tuple[Tensor, int]] = {}
-        self._digest = hashlib.sha256()
 
-    @property
-    def hash(self) -> str:
-        """SHA-256 of what was handed on so far, in hexadecimal."""
-        return self._digest.hexdigest()
+def data_hash(hashes: Tensor) -> str:
+    """SHA-256 of the hashes of images in their order, in hexadecimal."""
+    return hashlib.sha256(hashes.contiguous().numpy().tobytes()).hexdigest()
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        self._digest, seen = hashlib.sha256(), 0
-        for images, labels in map(pair, self.loader):
-            for n in range(len(images)):
-                update(self._digest, images[n])
-                update(self._digest, labels[n].long())
-                if seen + n in self.wanted:
-                    self.kept[seen + n] = (images[n].clone(), int(labels[n]))
-            seen += len(images)
-            yield images, labels
+
+def update(digest: Any, name: str, value: Tensor) -> None:
+    """Add a tensor's name, dtype, shape and values to a hash."""
+    value = value.detach().cpu().contiguous()
+    digest.update(f"{name} {value.dtype}{tuple(value.shape)}".encode())
+    digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
 
 
 def plain(value: Any) -> Any:
@@ -114,7 +96,10 @@ def plain(value: Any) -> Any:
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(entry) for entry in value]
-    if value is None or isinstance(value, bool | int | str):
+    if isinstance(value, str):
+        # bytes of a file name that are not UTF-8 could not be written
+        return value if value.isascii() else os.fsencode(value).decode("utf-8", "replace")
+    if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
         return value if np.isfinite(value) else None

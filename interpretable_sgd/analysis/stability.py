@@ -1,18 +1,20 @@
-"""Whether a decision names the same units when the image or the training seed changes a little.
+"""Stability of the units of a decision when the image or the training seed changes a little.
 
 Index legend: `n` image, `m` unit, `k` kept units, `r` repeat.
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from interpretable_sgd.analysis.batches import first_batch, inputs_of, length, on, rows
 from interpretable_sgd.analysis.contributions import top_units
 from interpretable_sgd.analysis.decisions import Decisions
-from interpretable_sgd.analysis.forward import image_batches, placed, plain, reading
+from interpretable_sgd.analysis.forward import placed, plain, reading
 from interpretable_sgd.analysis.head_search import find_head
 from interpretable_sgd.analysis.heads import Head
 from interpretable_sgd.analysis.sparsity import THRESHOLD
@@ -125,31 +127,31 @@ def under_augmentation(
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     inner = plain(model)
-    found = find_head(inner, head)
     overlaps, same, done = [], [], 0
-    with placed(inner, device) as place, reading(inner, found) as read:
-        for images in image_batches(loader):
-            inner(images.to(place))
-            units, logits = read.take()
+    first, loader = first_batch(loader)
+    with ExitStack() as stack:
+        place = stack.enter_context(placed(inner, device))
+        found = find_head(inner, head, on(rows(inputs_of(first), slice(0, 2)), place))
+        read = stack.enter_context(reading(inner, found))
+        for inputs in map(inputs_of, loader):
+            units, logits = read.run(on(inputs, place))
             classes = logits.argmax(1)
             named = top_units(found.parts(units, classes), k)
-            rows = []
+            repeated = []
             for _ in range(repeats):
-                changed = augment(images)
-                if len(changed) != len(images):
+                changed = augment(inputs)
+                if length(changed) != len(classes):
                     raise ValueError(
-                        f"augment must give {len(images)} images for as many, got {len(changed)}"
+                        f"augment must give {len(classes)} images for as many, "
+                        f"got {length(changed)}"
                     )
-                inner(changed.to(place))
-                units, logits = read.take()
+                units, logits = read.run(on(changed, place))
                 again = top_units(found.parts(units, classes), k)
-                rows.append((jaccard(named, again).cpu(), (logits.argmax(1) == classes).cpu()))
-            overlaps.append(torch.stack([overlap for overlap, _ in rows], 1))
-            same.append(torch.stack([equal for _, equal in rows], 1))
-            done += len(images)
+                repeated.append((jaccard(named, again).cpu(), (logits.argmax(1) == classes).cpu()))
+            overlaps.append(torch.stack([overlap for overlap, _ in repeated], 1))
+            same.append(torch.stack([equal for _, equal in repeated], 1))
+            done += len(classes)
             report(done)
-    if not done:
-        raise ValueError("loader must give at least one image, got none")
     return Stability(torch.cat(overlaps), torch.cat(same))
 
 
@@ -203,7 +205,7 @@ def across_seeds(
     Raises:
         ValueError: the decisions are of other images; k is out of range.
     """
-    if not (torch.equal(first.labels, second.labels) and torch.equal(first.sample, second.sample)):
+    if not (torch.equal(first.hashes, second.hashes) and torch.equal(first.sample, second.sample)):
         raise ValueError("decisions must be of the same images with the same sample of units")
     kept = min(first.units.shape[2], second.units.shape[2])
     if not 1 <= k <= kept:

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
-from interpretable_sgd.report.axes import Frame, Scale
-from interpretable_sgd.report.svg import svg, tag
+from interpretable_sgd.report.svg import Frame, Scale, svg, tag
 
 WIDTH, HEIGHT = 400.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 44.0, 12.0, 30.0, 40.0
@@ -27,6 +26,7 @@ class Line:
         line: join the points.
         named: has an entry in the legend.
         radius: of a mark, in pixels.
+        bounds: (x, low, high), an upright line at each x.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Line:
     line: bool = True
     named: bool = True
     radius: float = 3.2
+    bounds: Sequence[tuple[float, float, float]] = ()
 
 
 def lines(
@@ -88,6 +89,8 @@ def _curve(curve: Line, frame: Frame) -> list[Markup]:
         there = [(x(a), y(high)) for a, _, high in curve.band]
         back = [(x(a), y(low)) for a, low, _ in reversed(curve.band)]
         drawn.append(tag("path", d=_path([*there, *back]) + "Z", class_=f"band {curve.kind}"))
+    for a, low, high in curve.bounds:
+        drawn.append(tag("line", x1=x(a), x2=x(a), y1=y(low), y2=y(high), class_="bound"))
     places = [(x(a), y(b)) for a, b in curve.points]
     if curve.line and places:
         drawn.append(tag("path", d=_path(places), class_=f"line {curve.kind}"))
@@ -200,6 +203,58 @@ def columns(
             )
     drawn += [mark for row in legend for mark in row]
     return svg(WIDTH, HEIGHT + room, *drawn, title=title, class_="chart")
+
+
+def heat_map(
+    names: Sequence[str],
+    cells: Sequence[Sequence[int]],
+    shares: Sequence[Sequence[float]],
+    *,
+    title: str,
+) -> Markup:
+    """A square grid of counts, the darker the larger their share; names of columns are numbered.
+
+    Args:
+        names: of rows and columns.
+        cells: what is written, row by row; 0 is left out.
+        shares: how dark, in [0, 1].
+        title: of the drawing.
+    """
+    left, size = 118.0, min(30.0, (WIDTH - 118.0) / max(1, len(names)))
+    drawn = []
+    for i, name in enumerate(names):
+        y = TOP + size * i
+        drawn.append(
+            tag(
+                "text",
+                f"{_cut(name, left - 24)} {i + 1}",
+                x=left - 8,
+                y=y + size / 2 + 4,
+                text_anchor="end",
+            )
+        )
+        drawn.append(
+            tag("text", str(i + 1), x=left + size * (i + 0.5), y=TOP - 8, text_anchor="middle")
+        )
+        for j, (count, share) in enumerate(zip(cells[i], shares[i], strict=True)):
+            x = left + size * j
+            hint = tag("title", f"{name}, predicted {names[j]}: {count}")
+            box = {"x": x + 0.5, "y": y + 0.5, "width": size - 1, "height": size - 1}
+            drawn.append(tag("rect", class_="track", **box))
+            drawn.append(tag("rect", hint, class_="cell", fill_opacity=share, **box))
+            if count:
+                on = "on" if share > 0.5 else ""
+                drawn.append(
+                    tag(
+                        "text",
+                        str(count),
+                        x=x + size / 2,
+                        y=y + size / 2 + 4,
+                        text_anchor="middle",
+                        class_=on,
+                    )
+                )
+    return svg(WIDTH, TOP + size * len(names) + 4, *drawn, title=title, class_="chart")
 
 
 def _finite(curve: Line) -> Line:

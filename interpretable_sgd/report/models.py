@@ -1,14 +1,18 @@
-"""A model from the command line: by name or by a function, with weights from a file."""
+"""Models named on the command line, by name or by a function, with weights from a file."""
 
 import importlib
+import pickle
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-PREFIXES = ("module.", "_orig_mod.")  # of data parallel and of compiled models
-NESTED = ("state_dict", "model", "model_state_dict")
+# parts of names that compilation, sharding and checkpointed activations put into a model's own
+WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+# where trainers keep a state dict beside other things, best first
+NESTED = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
 
 
 def load_model(spec: str, weights: str | Path | None = None) -> nn.Module:
@@ -36,7 +40,8 @@ def load_model(spec: str, weights: str | Path | None = None) -> nn.Module:
         model = _of_callable(source, name)
     if state is not None:
         _fill(model, state)
-    return model.eval()
+    # a half-precision model could not read the images; a float32 one decides as it does, or closer
+    return model.float().eval()
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -55,19 +60,64 @@ def read_state(path: Path) -> dict[str, Tensor]:
             found: object = load_file(path)
         else:
             found = torch.load(path, map_location="cpu", weights_only=True)
-    except ModuleNotFoundError:
-        raise
-    except Exception as error:
-        raise ValueError(f"weights {path} cannot be read: {error}") from error
-    for key in NESTED:
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-    if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
-        raise ValueError(f"weights {path} must hold a state dict, names and tensors")
-    for prefix in PREFIXES:
-        if found and all(name.startswith(prefix) for name in found):
-            found = {name.removeprefix(prefix): value for name, value in found.items()}
-    return found
+    except ModuleNotFoundError as error:
+        raise ValueError(f"weights {path} need a package to be read: {error}") from error
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"weights {path} cannot be read: they hold objects beside tensors, which could run code; "
+            "torch.save(model.state_dict(), ...) writes tensors alone"
+        ) from error
+    except Exception as error:  # damaged files raise nearly anything
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"weights {path} cannot be read: {why}") from error
+    state = _state_in(found)
+    if state is None:
+        held = list(found)[:5] if isinstance(found, dict) else type(found).__name__
+        raise ValueError(
+            f"weights {path} must hold a state dict, names and tensors, they hold {held}"
+        )
+    for wrapper in WRAPPERS:
+        state = {name.replace(wrapper, ""): value for name, value in state.items()}
+    return state
+
+
+def _state_in(found: object) -> dict[str, Tensor] | None:
+    """The state dict in what a trainer saved: itself, or under a name, at any depth."""
+    if not isinstance(found, dict):
+        return None
+    nested = {key: inner for key in found if (inner := _state_in(found[key])) is not None}
+    for key in [*NESTED, *nested]:
+        if nested.get(key):
+            return nested[key]
+    state = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+    # counters and the like stand beside tensors; a dict of numbers alone is no state
+    return state if state or not found else None
+
+
+def _under_prefix(state: dict[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:
+    """Entries without what wrappers put before a model's names: "module.", "model." and the like.
+
+    Args:
+        state: as saved; what lies outside the prefix belongs to something else.
+        names: of the model's own state.
+
+    Raises:
+        ValueError: the state holds the model several times.
+
+    >>> _under_prefix({"net.bias": torch.ones(1), "steps": torch.ones(1)}, ["bias"])
+    {'bias': tensor([1.])}
+    """
+    if not names or all(name in state for name in names):
+        return state
+    ends = {key.removesuffix(name) for name in names for key in state if key.endswith(f".{name}")}
+    fits = {prefix: sum(prefix + name in state for name in names) for prefix in ends}
+    whole = sorted(prefix for prefix, count in fits.items() if count == len(names))
+    if len(whole) > 1:
+        raise ValueError(f"weights must hold the model once, they hold it under {whole}")
+    if not fits or 2 * max(fits.values()) < len(names):
+        return state
+    prefix = whole[0] if whole else max(fits, key=lambda prefix: fits[prefix])
+    return {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
 
 
 def _of_torchvision(name: str, state: dict[str, Tensor]) -> nn.Module:
@@ -79,6 +129,7 @@ def _of_torchvision(name: str, state: dict[str, Tensor]) -> nn.Module:
         raise ValueError(f"model must be one of torchvision's classifiers, got {name!r}")
     model = models.get_model(name, weights=None)
     own = {key: value.shape for key, value in model.state_dict().items()}
+    state = _under_prefix(state, own)
     other = {
         value.shape[0]
         for key, value in state.items()
@@ -94,14 +145,20 @@ def _of_callable(source: str, name: str) -> nn.Module:
         sys.path.insert(0, "")
     try:
         module = importlib.import_module(source)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{source}.".startswith(f"{error.name}."):
-            raise
-        raise ValueError(f"model must name a module that can be imported: {error}") from None
+    except Exception as error:  # whatever the user's own module raises
+        raise ValueError(
+            f"model must name a module that can be imported: {type(error).__name__}: {error}"
+        ) from error
     make = getattr(module, name, None)
     if not callable(make):
         raise ValueError(f"model must name a callable, and {source} has no callable {name!r}")
-    model = make()
+    try:
+        model = make()
+    except Exception as error:
+        raise ValueError(
+            f"{source}:{name} must return a module when called without arguments, it raised "
+            f"{type(error).__name__}: {error}"
+        ) from error
     if not isinstance(model, nn.Module):
         raise ValueError(f"{source}:{name} must return a module, got {type(model).__name__}")
     return model
@@ -109,7 +166,9 @@ def _of_callable(source: str, name: str) -> nn.Module:
 
 def _fill(model: nn.Module, state: dict[str, Tensor]) -> None:
     own = model.state_dict()
-    wrong = [f"no {key}" for key in own if key not in state]
+    state = _under_prefix(state, own)
+    lacking = [key for key in own if key not in state]
+    wrong = [f"no {key}" for key in lacking]
     wrong += [f"{key} that the model has not" for key in state if key not in own]
     wrong += [
         f"{key} of {tuple(state[key].shape)} for {tuple(value.shape)}"
@@ -118,5 +177,8 @@ def _fill(model: nn.Module, state: dict[str, Tensor]) -> None:
     ]
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise ValueError(f"weights must fit the model, they hold {', '.join(wrong[:3])}{more}")
+        held = f"; their first names are {', '.join(list(state)[:3])}" if lacking and state else ""
+        raise ValueError(
+            f"weights must fit the model, they hold {', '.join(wrong[:3])}{more}{held}"
+        )
     model.load_state_dict(state)

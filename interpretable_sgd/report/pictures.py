@@ -30,7 +30,7 @@ def enlarged(picture: Tensor, side: int = SIDE) -> Tensor:
 
 
 def spotlight(picture: Tensor, activation: Tensor | None) -> Tensor:
-    """The picture where a unit is active, dim and grey where it is not.
+    """The picture where a unit is active, outlined at half its peak; dim and grey where it is not.
 
     Args:
         picture: (3, h, w), uint8.
@@ -38,8 +38,8 @@ def spotlight(picture: Tensor, activation: Tensor | None) -> Tensor:
     """
     if activation is None:
         return picture
-    seen = heat(activation, (picture.shape[1], picture.shape[2]))
-    return _lit(picture, seen.clamp(0, 1) ** 0.8)
+    seen = heat(activation, (picture.shape[1], picture.shape[2])).clamp(0, 1)
+    return outlined(_lit(picture, seen**0.8), (seen > 0.5).float())
 
 
 def masked(picture: Tensor, activation: Tensor, threshold: float) -> Tensor:
@@ -48,9 +48,21 @@ def masked(picture: Tensor, activation: Tensor, threshold: float) -> Tensor:
     size = (picture.shape[1], picture.shape[2])
     inside = functional.interpolate(planes, size, mode="bilinear", align_corners=False)[0, 0]
     mask = (inside > threshold).float()
-    grown = functional.max_pool2d(mask[None, None], 3, 1, 1)[0, 0]
-    lit = _lit(picture, mask)
-    return torch.where((grown > mask)[None], torch.full_like(lit, 255), lit)
+    return outlined(_lit(picture, mask), mask)
+
+
+def outlined(picture: Tensor, mask: Tensor) -> Tensor:
+    """The picture with a white line around a mask and a black one around that: seen on any ground.
+
+    Args:
+        picture: (3, h, w), uint8.
+        mask: (h, w), 0 or 1.
+    """
+    white, black = (
+        functional.max_pool2d(mask[None, None], side, 1, side // 2)[0, 0] for side in (3, 5)
+    )
+    framed = torch.where((black > white)[None], torch.zeros_like(picture), picture)
+    return torch.where((white > mask)[None], torch.full_like(picture, 255), framed)
 
 
 def _lit(picture: Tensor, light: Tensor) -> Tensor:

@@ -1,8 +1,7 @@
-"""A study as one HTML file that needs nothing else."""
+"""Rendering of a study as one HTML file that needs nothing else."""
 
 import base64
 import hashlib
-import os
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -12,15 +11,15 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
+from interpretable_sgd.analysis import checkpoints
+from interpretable_sgd.analysis.concepts.files import printable
 from interpretable_sgd.analysis.provenance import versions
 from interpretable_sgd.analysis.study.record import Study
 from interpretable_sgd.report import (
-    card_view,
-    composition_view,
-    decision_view,
     formatting,
-    page,
     report_charts,
+    sections,
+    summary_text,
 )
 
 SHOWN_ROWS = 40  # of a table behind a picture; its file holds all
@@ -40,10 +39,8 @@ def write(study: Study, path: str | Path) -> Path:
         The path.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.part")
-    draft.write_text(render(study, path.stem), encoding="utf-8")
-    os.replace(draft, path)
+    text = render(study, printable(path.stem))
+    checkpoints.replace(path, lambda part: part.write_text(text, encoding="utf-8"))
     return path
 
 
@@ -81,19 +78,29 @@ def _context(study: Study, file_name: str) -> dict[str, Any]:
         "script": Markup(script),
         "script_hash": _policy_hash(script),
         "style": Markup(style),
-        "lede": page.lede(study),
-        "facts": page.facts(study),
-        "decisions": [decision_view.decision(study, image) for image in study.explanations],
-        "classes": [card_view.class_view(study, card) for card in study.classes],
-        "strips": card_view.sheets(study),
-        "iou_bars": card_view.iou_bars(study.units),
+        "lede": summary_text.lede(study),
+        "facts": summary_text.facts(study),
+        "decisions": [sections.decision(study, image) for image in study.explanations],
+        "has_pictures": any(image.picture is not None for image in study.explanations),
+        "classes": sections.class_views(study),
+        "classes_without_images": sum(not card.images for card in study.classes),
+        "units": sorted(study.units, key=lambda unit: -unit.mass),
+        "has_names": any(unit.name is not None for unit in study.units),
+        "accuracy_interval": sections.interval(study.metrics["accuracy"].interval),
+        "doubts": summary_text.doubts(study.decisions),
+        "source": {
+            "images": study.provenance.get("config", {}).get("images"),
+            "created": study.provenance.get("created", "")[:10],
+        },
+        "strips": sections.sheets(study),
+        "iou_bars": sections.iou_bars(study.units),
         "categories": sorted({unit.category for unit in study.units if unit.category}),
-        "pairs": page.pair_views(study),
+        "pairs": summary_text.pair_views(study),
         "drawings": report_charts.drawings(study),
         "training": [
             (name, report_charts.training_chart(training, name)) for name in series if training
         ],
-        **composition_view.view(study),
+        **sections.composition_view(study),
         **_notes(study),
         "skipped": study.skipped,
         "version": versions()["interpretable-sgd"],
@@ -108,6 +115,7 @@ def _contents(context: dict[str, Any]) -> list[tuple[str, str]]:
         ("residuals", "A few units", True),
         ("classes", "Classes", True),
         ("units", "Units", True),
+        ("errors", "Right and wrong", True),
         ("pairs", "Confused classes", context["pairs"]),
         ("ablation", "Keeping and removing", "ablation" in context["tables"]),
         ("composition", "Composition", context["graphs"]),
@@ -117,7 +125,7 @@ def _contents(context: dict[str, Any]) -> list[tuple[str, str]]:
             "compared" in context["tables"] or context["training"],
         ),
         ("stability", "Stability", "stability" in context["tables"]),
-        ("figures", "All figures", True),
+        ("figures", "All numbers", True),
         ("provenance", "Provenance", True),
     ]
     return [(anchor, title) for anchor, title, there in entries if there]

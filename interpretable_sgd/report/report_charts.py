@@ -6,12 +6,13 @@ from markupsafe import Markup
 
 from interpretable_sgd.analysis.study.record import Study
 from interpretable_sgd.analysis.table import Table
-from interpretable_sgd.report.charts import Bar, Line, bars, columns, lines
+from interpretable_sgd.report.charts import Bar, Line, bars, columns, heat_map, lines
 from interpretable_sgd.report.formatting import count
 
 KINDS = ("first", "second", "third", "fourth", "quiet")
 CUT = ", cut"
 MARKED = 20  # points of a curve, up to which each has a dot
+CALIBRATION = ("images", "mean probability", "accuracy", "accuracy low", "accuracy high")
 OUTCOMES = {"right": "first", "wrong": "second"}
 
 
@@ -58,6 +59,54 @@ def reach_chart(reach: Table, level: float = 0.95) -> Markup:
         title=f"Number of units that reach {level:.0%} of the logit",
         x_title=f"units that reach {level:.0%} of the logit",
         y_title="share of images",
+    )
+
+
+def confusion_chart(confusion: Table, most: int = 12) -> Markup:
+    """Images by label and prediction, as a grid of shares of each row.
+
+    Args:
+        confusion: label, predicted and images in its rows.
+        most: classes shown: those with the most mistakes.
+    """
+    counts = {
+        (label, given): n
+        for label, _, given, _, n in confusion.rows
+        if isinstance(label, int) and isinstance(given, int) and isinstance(n, int)
+    }
+    names: dict[int, str] = {}
+    wrong: dict[int, int] = {}
+    for label, name, given, given_name, n in confusion.rows:
+        for c, title in ((label, name), (given, given_name)):
+            names[int(str(c))] = str(title)
+            wrong[int(str(c))] = wrong.get(int(str(c)), 0) + (int(str(n)) if label != given else 0)
+    shown = sorted(sorted(names, key=lambda c: -wrong[c])[:most])
+    totals = {c: sum(n for (label, _), n in counts.items() if label == c) for c in shown}
+    cells = [[counts.get((row, column), 0) for column in shown] for row in shown]
+    shares = [
+        [n / max(1, totals[row]) for n in line] for row, line in zip(shown, cells, strict=True)
+    ]
+    return heat_map(
+        [names[c] for c in shown], cells, shares, title="Images by label and by prediction"
+    )
+
+
+def calibration_chart(found: Table) -> Markup:
+    """Share of right decisions against their probability."""
+    bins = [
+        row for row in zip(*(found.column(name) for name in CALIBRATION), strict=True) if row[0]
+    ]
+    points = [(x, y) for _, x, y, _, _ in bins]
+    bounds = [(x, low, high) for _, x, _, low, high in bins]
+    diagonal = Line("as they say", [(0.0, 0.0), (1.0, 1.0)], "quiet")
+    return lines(
+        [Line("decisions", points, dots=True, line=False, bounds=bounds), diagonal],
+        title="Share of right decisions by their probability",
+        x_title="probability of the predicted class",
+        y_title="right",
+        x_percent=True,
+        y_percent=True,
+        y_range=(0.0, 1.0),
     )
 
 
@@ -175,6 +224,9 @@ def drawings(study: Study) -> dict[str, Markup]:
     """Every chart whose table the study has, by the table's name."""
     found = study.tables
     drawn = {"residuals": residual_chart(found["residuals"]), "reach": reach_chart(found["reach"])}
+    drawn["calibration"] = calibration_chart(found["calibration"])
+    if found["confusion"].rows:
+        drawn["confusion"] = confusion_chart(found["confusion"])
     if study.dissection is not None:
         drawn["categories"] = category_chart(found["categories"])
         drawn["units"] = iou_chart(found["units"])

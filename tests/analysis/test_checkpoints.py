@@ -1,10 +1,7 @@
 """States survive, belong to one owner, and a write that fails leaves the one before."""
 
-import copy
-
 import pytest
 import torch
-from torch import nn
 
 from interpretable_sgd.analysis import checkpoints
 
@@ -31,19 +28,18 @@ def test_a_write_that_fails_leaves_the_state_before(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "save", fail)
     with pytest.raises(OSError, match="disk full"):
         checkpoints.save({"step": 2}, path)
-    assert checkpoints.load(path, {}) == {"step": 1}
+    assert checkpoints.load(path, {}) == {"step": 1, "format": checkpoints.FORMAT}
+    assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_fingerprint_is_of_every_bit_of_parameters_and_buffers():
-    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).bfloat16()
-    before = checkpoints.fingerprint(model)
-    assert checkpoints.fingerprint(copy.deepcopy(model)) == before
-    for change in (
-        lambda m: m[0].bias.data[0].neg_(),
-        lambda m: m[1].running_mean.add_(1),
-        lambda m: m[1].num_batches_tracked.add_(1),
-        lambda m: m.float(),
-    ):
-        twin = copy.deepcopy(model)
-        change(twin)
-        assert checkpoints.fingerprint(twin) != before
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04"])
+def test_a_damaged_file_is_named(tmp_path, content):
+    (tmp_path / "pass.pt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"checkpoint .*pass.pt cannot be read, remove it"):
+        checkpoints.load(tmp_path / "pass.pt", {})
+
+
+def test_a_state_of_an_older_format_is_refused(tmp_path):
+    torch.save({"model": "a"}, tmp_path / "pass.pt")
+    with pytest.raises(ValueError, match="must be of format 2, got None: remove it to start anew"):
+        checkpoints.load(tmp_path / "pass.pt", {"model": "a"})

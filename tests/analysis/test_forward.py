@@ -5,8 +5,16 @@ from contextlib import closing
 import pytest
 import torch
 from torch import nn
+from torchvision.models import resnet18, squeezenet1_0
 
-from interpretable_sgd.analysis.forward import batches, placed, reading
+from interpretable_sgd.analysis.forward import (
+    batches,
+    captured,
+    find_map_layer,
+    layer_of,
+    placed,
+    reading,
+)
 from interpretable_sgd.analysis.head_search import find_head
 from tests.analysis.classifiers import CLASSES, classifier, images, outputs
 
@@ -97,7 +105,7 @@ def test_a_compiled_model_is_read_in_its_plain_form():
     [
         (
             torch.tensor([0.0, 1.0]),
-            "labels must be whole numbers, one per image, got torch.float32",
+            r"labels must be whole numbers, one per image, or 0 and 1 for each of the 5 outputs",
         ),
         (torch.tensor([[0], [1]]), "labels must be whole numbers"),
         (torch.tensor([0, CLASSES]), r"labels must be in 0 .. 4, .* got 0 .. 5"),
@@ -115,7 +123,7 @@ def test_labels_must_be_classes(labels, message):
     [
         (torch.rand(2), r"loader must give \(images, labels\), got Tensor"),
         ((torch.rand(2),), r"loader must give \(images, labels\), got tuple"),
-        ((["a.png"], torch.tensor([0])), "a tensor of images and as many labels"),
+        ((["a.png"], torch.tensor([0])), "loader must give images as a tensor, got str"),
         ((torch.rand(2, 3), torch.tensor([0])), "a tensor of images and as many labels"),
     ],
 )
@@ -184,3 +192,91 @@ def test_a_pass_on_a_gpu_reads_what_the_cpu_does():
     read = run(model, data, device="cuda")
     assert read[0].logits.is_cuda and not model[0].weight.is_cuda
     torch.testing.assert_close(torch.cat([b.logits for b in read]).cpu(), expected)
+
+
+def test_layers_by_module_and_name():
+    model = nn.Sequential(nn.Sequential(nn.ReLU(), nn.Tanh()))
+    assert layer_of(model, "0.1") == ("0.1", model[0][1]) == layer_of(model, model[0][1])
+    assert layer_of(model, "") == ("", model)
+    with pytest.raises(ValueError, match="layer must be a module of the model or its dotted name"):
+        layer_of(model, nn.ReLU())
+
+
+def test_maps_outlive_a_layer_that_works_in_place():
+    model = nn.Sequential(nn.Identity(), nn.ReLU(inplace=True))
+    pixels = torch.randn(1, 2, 3, 3)
+    with captured(model[0]) as maps:
+        model(pixels.clone())
+    assert torch.equal(maps.values, pixels)
+
+
+def test_layers_without_maps_are_refused_and_released():
+    model = nn.Sequential(nn.Identity())
+    with (
+        pytest.raises(ValueError, match=r"layer must put out .*, got \(1, 2, 3\)"),
+        captured(model[0]),
+    ):
+        model(torch.rand(1, 2, 3))
+    assert not model[0]._forward_hooks
+
+
+def flat(weights):
+    """The head's units are those of a Linear layer, as VGG's are."""
+    return nn.Sequential(
+        nn.Conv2d(3, 2, 8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 4), nn.Linear(4, 3)
+    )
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (resnet18, "layer4"),
+        (squeezenet1_0, "classifier.0"),
+        (flat, None),
+    ],
+)
+def test_the_layer_of_the_head_s_units(build, expected):
+    model = build(weights=None).train()
+    assert find_map_layer(model, torch.rand(1, 3, 64, 64), find_head(model)) == expected
+    assert model.training and not any(module._forward_hooks for module in model.modules())
+
+
+def mixed(order):
+    """As many maps as units, but a Linear layer stands between them."""
+    model = nn.Sequential(
+        *(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        *(nn.Linear(8, 8, bias=False), nn.Linear(8, 3)),
+    )
+    model[4].weight.data.copy_(torch.eye(8)[order])
+    return model
+
+
+def test_maps_that_other_units_are_made_of_are_not_those_of_the_head():
+    """Unit 0 would have the picture and the label of map 1."""
+    pixels = torch.rand(2, 3, 9, 9)
+    for order, expected in ((list(range(8)), "1"), ([1, 0, 3, 2, 5, 4, 7, 6], None)):
+        model = mixed(order)
+        assert find_map_layer(model, pixels, find_head(model)) == expected
+
+
+def test_a_layer_that_runs_twice_counts_by_its_last_time():
+    class Shares(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1)
+            self.relu, self.fc = nn.ReLU(), nn.Linear(8, 2)
+
+        def forward(self, x):
+            return self.fc(self.relu(self.b(self.relu(self.a(x)))).mean((2, 3)))
+
+    model = Shares()
+    assert find_map_layer(model, torch.rand(2, 3, 5, 5), find_head(model)) == "relu"
+
+
+@pytest.mark.parametrize("pool", [nn.AdaptiveAvgPool2d(1), nn.AdaptiveMaxPool2d(1)])
+@pytest.mark.parametrize("norm", [nn.Identity(), nn.LayerNorm(64), nn.Dropout(0.5)])
+def test_what_stands_between_maps_and_units_may_change_them_one_by_one(pool, norm):
+    model = nn.Sequential(
+        nn.Conv2d(3, 64, 3), nn.ReLU(), pool, nn.Flatten(), norm, nn.Linear(64, 2)
+    )
+    assert find_map_layer(model, torch.rand(2, 3, 9, 9), find_head(model)) == "1"

@@ -143,7 +143,7 @@ def test_arguments_are_checked():
     decisions = decide(model, images())
     with pytest.raises(ValueError, match=r"k must be in 1 \.\. 10, the contributions kept, got 11"):
         across_seeds(decisions, decisions, k=11)
-    other = dataclasses.replace(decisions, labels=decisions.labels + 1)
+    other = dataclasses.replace(decisions, hashes=decisions.hashes + 1)
     with pytest.raises(ValueError, match="decisions must be of the same images"):
         across_seeds(decisions, other)
     assert decisions.weight.shape[1] == UNITS

@@ -6,11 +6,10 @@ from xml.etree import ElementTree
 import pytest
 
 from interpretable_sgd.analysis.composition import Composition, Edge, Node
-from interpretable_sgd.report.axes import Scale
 from interpretable_sgd.report.charts import Bar, Line, bars, columns, lines
-from interpretable_sgd.report.composition_view import excerpt
-from interpretable_sgd.report.graph import graph
-from interpretable_sgd.report.waterfall import Part, waterfall
+from interpretable_sgd.report.diagrams import Part, graph, waterfall
+from interpretable_sgd.report.sections import excerpt
+from interpretable_sgd.report.svg import Scale
 
 
 def elements(drawing, kind, class_=""):

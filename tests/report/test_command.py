@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from torch import nn
 from torchvision.models import resnet18
 
 from interpretable_sgd import __main__ as console
+from interpretable_sgd.analysis.accumulator import DecisionAccumulator
 from interpretable_sgd.report import command
 from tests.analysis.known_truth import COLOURS, images, network
 
@@ -174,13 +178,146 @@ def test_a_stopped_run_goes_on(place, tmp_path, monkeypatch, capsys):
         (["--mean", "1", "2"], "--mean must be 1 or 3 numbers, got 2"),
         (["--masks", "m"], "--masks and --labels must be given together, with --concepts"),
         (["--device", "toaster"], "--device must be one that torch sees, got toaster"),
+        (["--explained", "-1"], "--explained must be at least 0, got -1"),
+        (["--route", "0"], "--route must be at least 1, got 0"),
+        (["--permutations", "5"], "--permutations must be 0 or at least 19, to reach 5 %, got 5"),
+        (["--std", "0"], "--std must not be 0"),
+        (["--size", "24", "--resize", "20"], "--resize must be at least --size, 24, got 20"),
+        (["--channels", "1", "--mean", "1", "2", "3"], "--mean must be 1 numbers, got 3"),
+        (["--out", "."], "--out must be a file, and . is a folder"),
+        (["--json", "/"], "--json must be a file, and / is a folder"),
+        (["--csv", __file__], f"--csv must be a folder, and {__file__} is a file"),
+        (
+            ["--out", f"{__file__}/page.html"],
+            f"--out must be in a folder, and {__file__} is a file",
+        ),
     ],
 )
 def test_bad_arguments(place, tmp_path, words, message, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        command.main([*arguments(place, tmp_path / "page.html"), *words])
-    assert stopped.value.code == 2
+    assert command.main([*arguments(place, tmp_path / "page.html"), *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_what_is_wrong_is_said_before_the_first_pass(place, tmp_path, monkeypatch, capsys):
+    """A wrong layer costs no pass over the images."""
+
+    def pass_over(*arguments):
+        raise AssertionError("a pass began")
+
+    monkeypatch.setattr(DecisionAccumulator, "add", pass_over)
+    for words in (["--layer", "nine"], ["--layer-below", "nine", "--below", "0"], ["--below", "1"]):
+        assert command.main([*arguments(place, tmp_path / "page.html"), *words]) == 1
+        assert "a pass began" not in capsys.readouterr().err
+
+
+def test_the_end_says_accuracy_head_layer_and_order(place, tmp_path, capsys):
+    assert command.main(arguments(place, tmp_path / "page.html")) == 0
+    said = capsys.readouterr().err
+    assert "accuracy 100.0% on 60 images in 3 folders" in said
+    assert "head 4 (linear), maps of 1" in said
+    assert "class order: class folders in alphabetical order; outputs are " in said
+    assert "warning" not in said
+
+
+def test_a_wrong_order_of_classes_is_warned_of(place, tmp_path, capsys):
+    """Names that no folder has: folders go by the alphabet, and the outputs do not."""
+    names = tmp_path / "names.txt"
+    names.write_text("one\ntwo\nthree\n")
+    model = f"{__name__}:turned_network"
+    words = [*arguments(place, tmp_path / "page.html", model), "--class-names", str(names)]
+    assert command.main(words) == 0
+    said = capsys.readouterr().err
+    assert "no folder has a name of --class-names" in said
+    assert "in another order of the classes accuracy would be 100.0%: check --class-names" in said
+    assert "accuracy is near chance: check the order of the classes" in said
+    assert "in another order" in (tmp_path / "page.html").read_text()
+
+
+def turned_network():
+    model = colour_network()
+    with torch.no_grad():
+        model[4].weight.copy_(model[4].weight.roll(1, 0))
+    return model
+
+
+def test_a_run_resumed_with_other_settings_gives_their_numbers(
+    place, tmp_path, monkeypatch, capsys
+):
+    """Stopped by Ctrl-C with a normalisation that was wrong, and repeated with the right one."""
+    out = tmp_path / "page.html"
+    real, seen = command.ClassFolders.__getitem__, []
+
+    def interrupted(self, index):
+        seen.append(index)
+        if len(seen) > 40:
+            raise KeyboardInterrupt
+        return real(self, index)
+
+    monkeypatch.setattr(command.ClassFolders, "__getitem__", interrupted)
+    words = [*arguments(place, out), "--batch", "8", "--json", str(tmp_path / "n.json")]
+    wrong = ["--mean", "0.7", "0.1", "0.3", "--std", "-1", "2", "1"]
+    assert command.main([*words, *wrong]) == 130
+    monkeypatch.setattr(command.ClassFolders, "__getitem__", real)
+    assert command.main(words) == 0
+    assert "the pass starts anew" in capsys.readouterr().err
+    accuracy = json.loads((tmp_path / "n.json").read_text())["figures"]["accuracy"]["value"]
+    assert accuracy == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["n.json", "page.html"]
+
+
+def test_names_of_files_that_are_no_text(place, tmp_path, capsys):
+    """Bytes that are not UTF-8 in the names of a folder and of a broken file."""
+    root = tmp_path / "images"
+    for c, source in enumerate(sorted((place / "images").iterdir())):
+        folder = os.fsencode(root) + b"/caf\xe9 %d" % c
+        os.makedirs(folder)
+        for k, path in enumerate(sorted(source.glob("*.png"))[:3]):
+            shutil.copy(path, folder + b"/\xff%d.png" % k)
+    broken = os.fsencode(root) + b"/caf\xe9 0/broken\xfe.png"
+    with open(broken, "wb"):
+        pass
+    out = tmp_path / "page.html"
+    words = [*arguments(place, out), "--images", str(root)]
+    words += ["--json", str(tmp_path / "n.json"), "--csv", str(tmp_path / "csv")]
+    assert command.main(words) == 0
+    assert "caf\ufffd 1" in out.read_text() and "broken\ufffd.png" in out.read_text()
+    assert "caf\ufffd 2" in (tmp_path / "n.json").read_text()
+    assert "broken\ufffd.png" in capsys.readouterr().err
+
+
+def grey_network():
+    model = colour_network()
+    return torch.nn.Sequential(GreyToColour(), *model)
+
+
+class GreyToColour(torch.nn.Conv2d):
+    def __init__(self):
+        super().__init__(1, 3, 1, bias=False)
+        torch.nn.init.ones_(self.weight)
+
+
+def test_a_model_of_one_channel(place, tmp_path, capsys):
+    words = arguments(place, tmp_path / "page.html", f"{__name__}:grey_network")
+    words = [word for word in words if word not in ("0", "1")]
+    words = [*words[: words.index("--mean")], "--device", "cpu"]
+    assert command.main(words) == 0
+
+
+def test_an_error_of_the_model_is_a_line_and_a_traceback_on_request(place, tmp_path, capsys):
+    words = arguments(place, tmp_path / "page.html", f"{__name__}:failing_network")
+    assert command.main(words) == 1
+    said = capsys.readouterr().err
+    assert "raised KeyError: 'why'" in said and "Traceback" not in said
+    with pytest.raises(ValueError, match="raised KeyError"):
+        command.main([*words, "--traceback"])
+
+
+def failing_network():
+    class Fails(torch.nn.Linear):
+        def forward(self, x):
+            raise KeyError("why")
+
+    return torch.nn.Sequential(Fails(2, 2))
 
 
 @pytest.mark.parametrize(
@@ -192,6 +329,14 @@ def test_bad_arguments(place, tmp_path, words, message, capsys):
         (["--concepts", "absent"], "must exist: it is a table of the concept data"),
         (["--layer", "nine"], "layer must be a module of the model or its dotted name, got 'nine'"),
         (["--compare", __file__], "compare must be the JSON of a report"),
+        (["--head", "1"], "head must be a Linear layer or a 1x1 convolution"),
+        (["--head", "nine"], "head must name a layer of the model, got 'nine'"),
+        (["--below", "1"], "layer must be a Linear or Conv2d layer, got ReLU"),
+        (
+            ["--channels", "1", "--mean", "0", "--std", "1"],
+            "the model must run on images of 1 x 24 x 24 (--channels, --size)",
+        ),
+        (["--route", "9"], "k must be in 1 .. 3, the number of input units, got 9"),
     ],
 )
 def test_errors_are_a_line(place, tmp_path, words, message, capsys):
@@ -201,11 +346,19 @@ def test_errors_are_a_line(place, tmp_path, words, message, capsys):
     assert not (tmp_path / "page.html").exists()
 
 
-@pytest.mark.parametrize("words", [[], ["write"]])
-def test_unknown_commands_are_told_the_known_one(words, capsys):
+def test_unknown_commands_are_told_the_known_one(capsys):
     with pytest.raises(SystemExit):
-        console.main(words)
-    assert "command must be one of: report; got" in capsys.readouterr().err
+        console.main(["write"])
+    assert "command must be one of: report; got write" in capsys.readouterr().err
+
+
+def test_no_command_is_the_help_and_version_the_version(capsys):
+    assert console.main([]) == 0
+    assert "report" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stopped:
+        console.main(["--version"])
+    assert stopped.value.code == 0
+    assert re.match(r"interpretable-sgd \S+", capsys.readouterr().out)
 
 
 def test_a_missing_extra_is_named(capsys, monkeypatch):

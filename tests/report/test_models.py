@@ -29,8 +29,19 @@ def here(monkeypatch):
 
 
 @pytest.mark.usefixtures("here")
-@pytest.mark.parametrize("nest", ["", "state_dict", "model"])
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod."])
+@pytest.mark.parametrize("nest", ["", "state_dict", "model", "net", "model_state_dict"])
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "",
+        "module.",
+        "_orig_mod.",
+        "_orig_mod.module.",
+        "module._orig_mod.",
+        "model.",
+        "backbone.net.",
+    ],
+)
 def test_weights_of_torch_in_the_forms_that_trainers_write(tmp_path, nest, prefix):
     own = {
         prefix + name: torch.rand_like(v.float()).to(v) for name, v in small().state_dict().items()
@@ -92,6 +103,58 @@ def test_weights_that_do_not_fit(tmp_path):
         load_model(SPEC, tmp_path / "w.pt")
 
 
+@pytest.mark.usefixtures("here")
+def test_what_averages_and_modules_save_beside_the_model_is_left_out(tmp_path):
+    own = small().state_dict()
+    averaged = {"n_averaged": torch.tensor(3)} | {f"module.{k}": v for k, v in own.items()}
+    torch.save(averaged, tmp_path / "w.pt")
+    load_model(SPEC, tmp_path / "w.pt")
+    lightning = {f"model.{k}": v for k, v in own.items()} | {"loss.weight": torch.ones(3)}
+    torch.save({"state_dict": lightning, "epoch": 3, "optimizer_states": [{}]}, tmp_path / "w.pt")
+    load_model(SPEC, tmp_path / "w.pt")
+
+
+@pytest.mark.usefixtures("here")
+def test_a_compiled_part_has_its_plain_name(tmp_path):
+    state = {k.replace("0.", "0._orig_mod."): v for k, v in small().state_dict().items()}
+    torch.save(state, tmp_path / "w.pt")
+    load_model(SPEC, tmp_path / "w.pt")
+
+
+@pytest.mark.usefixtures("here")
+def test_two_models_in_a_file_are_not_chosen_from(tmp_path):
+    own = small().state_dict()
+    both = {f"{which}.{k}": v for which in ("student", "teacher") for k, v in own.items()}
+    torch.save(both, tmp_path / "w.pt")
+    with pytest.raises(ValueError, match=r"hold the model once, .*'student.', 'teacher.'"):
+        load_model(SPEC, tmp_path / "w.pt")
+
+
+@pytest.mark.usefixtures("here")
+def test_a_half_precision_model_is_read_in_32_bits(tmp_path):
+    torch.save(small().half().state_dict(), tmp_path / "w.pt")
+    assert next(load_model(SPEC, tmp_path / "w.pt").parameters()).dtype == torch.float32
+
+
+def wants(classes: int) -> nn.Module:
+    return nn.Linear(2, classes)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_callable_that_wants_arguments_is_named():
+    with pytest.raises(
+        ValueError, match=r"wants must return a module when called without argu.*classes"
+    ):
+        load_model(f"{__name__}:wants")
+
+
+def test_a_whole_model_in_a_file_is_refused_with_advice_that_helps(tmp_path):
+    torch.save(nn.Linear(2, 2), tmp_path / "w.pt")
+    with pytest.raises(ValueError, match=r"torch.save\(model.state_dict") as error:
+        read_state(tmp_path / "w.pt")
+    assert "weights_only" not in str(error.value)
+
+
 def test_files_that_are_no_weights(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"weights must be a file, and .*absent.pt is none"):
         read_state(tmp_path / "absent.pt")
@@ -100,7 +163,9 @@ def test_files_that_are_no_weights(tmp_path):
         with pytest.raises(ValueError, match=f"weights .*{name} cannot be read"):
             read_state(tmp_path / name)
     torch.save({"a": 1}, tmp_path / "numbers.pt")
-    with pytest.raises(ValueError, match="must hold a state dict, names and tensors"):
+    with pytest.raises(
+        ValueError, match=r"must hold a state dict, names and tensors, they hold \['a'\]"
+    ):
         read_state(tmp_path / "numbers.pt")
 
 

@@ -11,7 +11,7 @@ import torch
 
 from interpretable_sgd import report
 from interpretable_sgd.analysis.exemplars import Exemplar
-from interpretable_sgd.analysis.study.class_cards import Use
+from interpretable_sgd.analysis.study.cards import Use
 from tests.analysis.known_truth import images, network
 from tests.report.pages import HOSTILE, hostile_study, page_study
 
@@ -78,8 +78,8 @@ def test_every_section_and_anchor_is_there(page):
     assert len(set(ids)) == len(ids)
     sections = [a["id"] for tag, a in page.elements if tag == "section"]
     assert sections == [
-        *("decisions", "residuals", "classes", "units", "pairs", "ablation", "composition"),
-        *("accuracy", "stability", "figures", "provenance"),
+        *("decisions", "residuals", "classes", "units", "errors", "pairs", "ablation"),
+        *("composition", "accuracy", "stability", "figures", "provenance"),
     ]
     anchors = [link[1:] for link in page.links if link.startswith("#")]
     assert set(anchors) <= set(ids)
@@ -89,8 +89,8 @@ def test_parts_rest_bias_and_logit_are_said(study, page):
     said = " ".join(page.text)
     for image in study.explanations:
         assert f"image {image.index}" in said
-        for verdict in image.verdicts:
-            assert f"logit +{verdict.logit:.2f}" in said
+        for score in image.scores:
+            assert f"logit +{score.logit:.2f}" in said
     assert said.count("other unit") >= len(study.explanations) and "bias" in said
 
 

@@ -3,9 +3,15 @@
 from interpretable_sgd.analysis.concepts.arrays import ConceptArrays
 from interpretable_sgd.analysis.concepts.broden import Broden
 from interpretable_sgd.analysis.concepts.folders import MaskFolders
-from interpretable_sgd.analysis.concepts.samples import ConceptError, ConceptImages, ConceptSample
 from interpretable_sgd.analysis.concepts.segmentation_sets import VOC, SegmentationSet
-from interpretable_sgd.analysis.concepts.table import Concept, ConceptTable, numbered
+from interpretable_sgd.analysis.concepts.table import (
+    Concept,
+    ConceptError,
+    ConceptImages,
+    ConceptSample,
+    ConceptTable,
+    numbered,
+)
 
 __all__ = [
     "VOC",

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from interpretable_sgd.analysis.concepts.samples import ConceptSample
-from interpretable_sgd.analysis.concepts.table import ConceptTable, numbered
+from interpretable_sgd.analysis.concepts.table import ConceptSample, ConceptTable, numbered
 
 
 class ConceptArrays:
@@ -16,6 +16,7 @@ class ConceptArrays:
         images: (n, 3, h, w) or (n, 1, h, w), uint8 or float; grey ones stay grey.
         planes: label numbers, (n, q, sh, sw), any integer type, 0 where unlabelled.
         table: of the numbers.
+        ignore: numbers that mean "unlabelled", such as 255 in many data sets.
 
     Raises:
         ValueError: shapes or lengths do not fit.
@@ -26,7 +27,9 @@ class ConceptArrays:
     ((2, 2), '0')
     """
 
-    def __init__(self, images: Tensor, planes: Tensor, table: ConceptTable) -> None:
+    def __init__(
+        self, images: Tensor, planes: Tensor, table: ConceptTable, ignore: Sequence[int] = ()
+    ) -> None:
         if images.dim() != 4:
             raise ValueError(f"images must be (n, channels, h, w), got {tuple(images.shape)}")
         if planes.dim() != 4 or len(planes) != len(images):
@@ -35,7 +38,7 @@ class ConceptArrays:
             )
         if planes.is_floating_point() or planes.dtype == torch.bool:
             raise ValueError(f"planes must hold label numbers, got {planes.dtype}")
-        self.images, self.planes, self.table = images, planes, table
+        self.images, self.planes, self.table, self.ignore = images, planes, table, tuple(ignore)
 
     @classmethod
     def of_masks(
@@ -73,6 +76,8 @@ class ConceptArrays:
 
     def __getitem__(self, index: int) -> ConceptSample:
         planes = self.planes[index].numpy()
+        if self.ignore:
+            planes = np.where(np.isin(planes, self.ignore), 0, planes)
         labels = list(planes[planes.any((1, 2))])
         size = planes.shape[1], planes.shape[2]
         return ConceptSample(self.images[index], labels, size, self.name(index))

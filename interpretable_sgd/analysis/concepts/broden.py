@@ -13,9 +13,14 @@ import csv
 import re
 from pathlib import Path
 
-from interpretable_sgd.analysis.concepts.pictures import read_image, read_numbers
-from interpretable_sgd.analysis.concepts.samples import ConceptError, ConceptSample, Plane
-from interpretable_sgd.analysis.concepts.table import Concept, ConceptTable
+from interpretable_sgd.analysis.concepts.files import read_image, read_numbers
+from interpretable_sgd.analysis.concepts.table import (
+    Concept,
+    ConceptError,
+    ConceptSample,
+    ConceptTable,
+    Plane,
+)
 
 MEMBERSHIP = re.compile(r"^(.+?)(?:\((\d+)\))?$")
 NEEDED = ("image", "sh", "sw")
@@ -58,18 +63,21 @@ class Broden:
                 f"sh and sw must be whole numbers, got {row['sh']!r} and {row['sw']!r}"
             ) from None
         labels = [entry for name in self.categories for entry in self._entries(row[name])]
-        image = read_image(self.root / "images" / row["image"])
+        image = read_image(self._image(row["image"]))
         return ConceptSample(image, labels, size, row["image"])
 
     def name(self, index: int) -> str:
         """Path below ``images/``."""
         return self._rows[index]["image"]
 
+    def _image(self, path: str) -> Path:
+        """A path below ``images/``; index files written on Windows have backslashes."""
+        return self.root / "images" / path.replace("\\", "/")
+
     def _entries(self, cell: str) -> list[Plane | int]:
         items = [item.strip() for item in cell.split(";") if item.strip()]
         return [
-            int(item) if item.isdecimal() else read_numbers(self.root / "images" / item)
-            for item in items
+            int(item) if item.isdecimal() else read_numbers(self._image(item)) for item in items
         ]
 
 
@@ -84,27 +92,45 @@ def read_table(path: Path, columns: list[str]) -> list[dict[str, str]]:
         raise FileNotFoundError(
             f"{path} must exist: it is a table of the concept data, and does not"
         )
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in columns if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ValueError(f"{path} must have the columns {columns}, it lacks {missing}")
-        return [{key: value or "" for key, value in row.items() if key} for row in reader]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in columns if name not in (reader.fieldnames or ())]
+            if missing:
+                raise ValueError(f"must have the columns {columns}, it lacks {missing}")
+            return [
+                {key: value or "" for key, value in row.items() if key is not None}
+                for row in reader
+            ]
+    except (ValueError, csv.Error) as error:  # UnicodeDecodeError is a ValueError
+        raise ValueError(f"{path} {error}") from None
+
+
+def whole_number(path: Path, column: str, cell: str) -> int:
+    """A cell as a number.
+
+    Raises:
+        ValueError: it is none; the table and the column are named.
+    """
+    try:
+        return int(cell)
+    except ValueError:
+        raise ValueError(f"{column} in {path} must be a whole number, got {cell!r}") from None
 
 
 def _labels(root: Path, categories: list[str]) -> ConceptTable:
-    rows = read_table(root / "label.csv", ["number", "name", "category"])
+    path = root / "label.csv"
     coverage = {name: _coverage(root / f"c_{name}.csv") for name in categories}
     concepts = []
-    for row in rows:
-        number = int(row["number"])
+    for row in read_table(path, ["number", "name", "category"]):
+        number = whole_number(path, "number", row["number"])
         # 0 is unlabelled; some releases list it
         if number:
-            concepts.append(Concept(number, row["name"], _category(row, coverage)))
+            concepts.append(Concept(number, row["name"], _category(number, row, coverage)))
     return ConceptTable(tuple(concepts))
 
 
-def _category(row: dict[str, str], coverage: dict[str, dict[int, float]]) -> str:
+def _category(number: int, row: dict[str, str], coverage: dict[str, dict[int, float]]) -> str:
     """The category in which a label covers most; without its table, has most images."""
     parts = [MEMBERSHIP.match(part.strip()) for part in row["category"].split(";") if part.strip()]
     found = {part[1]: float(part[2] or 0) for part in parts if part}
@@ -113,7 +139,6 @@ def _category(row: dict[str, str], coverage: dict[str, dict[int, float]]) -> str
             f"category of label {row['number']} must be among {list(coverage)}, "
             f"got {row['category']!r}"
         )
-    number = int(row["number"])
     if all(number in coverage[name] for name in found):
         return max(found, key=lambda name: coverage[name][number])
     return max(found, key=lambda name: found[name])
@@ -122,5 +147,14 @@ def _category(row: dict[str, str], coverage: dict[str, dict[int, float]]) -> str
 def _coverage(path: Path) -> dict[int, float]:
     if not path.is_file():
         return {}
-    rows = read_table(path, ["number", "coverage"])
-    return {int(row["number"]): float(row["coverage"]) for row in rows if row["coverage"]}
+    found = {}
+    for row in read_table(path, ["number", "coverage"]):
+        if row["coverage"]:
+            number = whole_number(path, "number", row["number"])
+            try:
+                found[number] = float(row["coverage"])
+            except ValueError:
+                raise ValueError(
+                    f"coverage in {path} must be a number, got {row['coverage']!r}"
+                ) from None
+    return found

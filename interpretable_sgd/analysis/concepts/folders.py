@@ -4,11 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from interpretable_sgd.analysis.concepts.broden import read_table
-from interpretable_sgd.analysis.concepts.pictures import read_image, read_numbers
-from interpretable_sgd.analysis.concepts.samples import ConceptError, ConceptSample
-from interpretable_sgd.analysis.concepts.table import Concept, ConceptTable
+from interpretable_sgd.analysis.concepts.files import (
+    IMAGES,
+    image_files,
+    printable,
+    read_image,
+    read_numbers,
+)
+from interpretable_sgd.analysis.concepts.table import (
+    Concept,
+    ConceptError,
+    ConceptSample,
+    ConceptTable,
+)
 
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 MASKS = (".png", ".bmp", ".gif", ".tif", ".tiff")
 
 
@@ -73,7 +82,7 @@ class MaskFolders:
 
     def name(self, index: int) -> str:
         """Path below the folder of images."""
-        return self._files[self._stems[index]].relative_to(self._images).as_posix()
+        return printable(self._files[self._stems[index]].relative_to(self._images).as_posix())
 
 
 def files_of(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
@@ -86,14 +95,13 @@ def files_of(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} must be a folder, and is not")
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in suffixes and path.is_file():
-            stem = path.relative_to(folder).with_suffix("").as_posix()
-            if stem in found:
-                raise ValueError(
-                    f"files must differ in more than the suffix, got {found[stem]} and {path}"
-                )
-            found[stem] = path
+    for path in image_files(folder, suffixes):
+        stem = path.relative_to(folder).with_suffix("").as_posix()
+        if stem in found:
+            raise ValueError(
+                f"files must differ in more than the suffix, got {found[stem]} and {path}"
+            )
+        found[stem] = path
     return found
 
 

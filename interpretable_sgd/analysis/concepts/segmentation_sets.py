@@ -6,9 +6,13 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
-from interpretable_sgd.analysis.concepts.pictures import UNREADABLE, colours, numbers
-from interpretable_sgd.analysis.concepts.samples import ConceptError, ConceptSample
-from interpretable_sgd.analysis.concepts.table import ConceptTable, numbered
+from interpretable_sgd.analysis.concepts.files import colours, numbers
+from interpretable_sgd.analysis.concepts.table import (
+    ConceptError,
+    ConceptSample,
+    ConceptTable,
+    numbered,
+)
 
 # the order of the label numbers, http://host.robots.ox.ac.uk/pascal/VOC/voc2012/segexamples/
 VOC = numbered(
@@ -62,7 +66,8 @@ class SegmentationSet:
             pixels = image if isinstance(image, Tensor) else colours(image)
             single = isinstance(mask, Tensor) and mask.dim() == 3 and len(mask) == 1
             plane = numbers(mask[0] if single else mask)
-        except UNREADABLE as error:
+        # a reader of damaged files raises nearly anything
+        except Exception as error:
             raise ConceptError(f"item {index} cannot be read: {error}") from None
         plane = np.where(np.isin(plane, self.ignore), 0, plane)
         size = plane.shape[0], plane.shape[1]

@@ -1,14 +1,17 @@
-"""The vocabulary of a concept data set: a number, a name and a category for each label."""
+"""The vocabulary of a concept data set, and the samples that dissection asks of one, whatever lies on disk."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 SUFFIX = re.compile(r"-[a-z]$")
+LARGEST_LOOKUP = 2**20  # entries of an array from numbers to positions; 4 MB
 
 
 @dataclass(frozen=True)
@@ -90,12 +93,20 @@ class ConceptTable:
         return np.array([where[concept.category] for concept in self.concepts], dtype=np.int64)
 
     @cached_property
-    def _position_of(self) -> NDArray[np.int32]:
-        """From a number to a position, -1 for unlabelled, -2 for a number that no concept has."""
-        numbers = np.array([concept.number for concept in self.concepts])
-        lookup = np.full(numbers.max() + 1, -2, dtype=np.int32)
-        lookup[0] = -1
-        lookup[numbers] = np.arange(len(numbers), dtype=np.int32)
+    def _sorted(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Numbers of the concepts, ascending, 0 first, and the position of each."""
+        numbers = np.array([0, *(concept.number for concept in self.concepts)], dtype=np.int64)
+        order = numbers.argsort()
+        return numbers[order], (order - 1).astype(np.int32)
+
+    @cached_property
+    def _lookup(self) -> NDArray[np.int32] | None:
+        """From a number to a position, -2 for a number that no concept has; None if it were huge."""
+        numbers, positions = self._sorted
+        if numbers[-1] >= LARGEST_LOOKUP:
+            return None
+        lookup = np.full(numbers[-1] + 1, -2, dtype=np.int32)
+        lookup[numbers] = positions
         return lookup
 
     def positions(self, numbers: NDArray[np.integer]) -> NDArray[np.int32]:
@@ -110,11 +121,16 @@ class ConceptTable:
         Raises:
             ValueError: a number that the table lacks.
         """
-        lookup = self._position_of
-        if numbers.size and (numbers.min() < 0 or numbers.max() >= len(lookup)):
-            outside = numbers[(numbers < 0) | (numbers >= len(lookup))]
-            raise ValueError(f"label {outside.min()} must be a number of the table, and is not")
-        found = lookup[numbers]
+        known, order = self._sorted
+        outside = (numbers < 0) | (numbers > known[-1])
+        if outside.any():
+            strange = numbers[outside].min()
+            raise ValueError(f"label {strange} must be a number of the table, and is not")
+        if self._lookup is not None:
+            found = self._lookup[numbers]
+        else:
+            place = np.searchsorted(known, numbers)
+            found = np.where(known[place] == numbers, order[place], np.int32(-2))
         if found.size and found.min() == -2:
             strange = numbers[found == -2].min()
             raise ValueError(f"label {strange} must be a number of the table, and is not")
@@ -130,3 +146,43 @@ def numbered(names: Iterable[str], category: str = "object") -> ConceptTable:
     return ConceptTable(
         tuple(Concept(number, name, category) for number, name in enumerate(names, 1))
     )
+
+
+Plane = NDArray[np.integer]
+
+
+class ConceptError(ValueError):
+    """A sample that cannot be read; dissection skips it, counts it and reports why."""
+
+
+@dataclass(frozen=True)
+class ConceptSample:
+    """One image and its labels.
+
+    Args:
+        image: (channels, h, w), uint8 in 0 .. 255 or float.
+        labels: numbers of the table: an integer labels the whole image, an array (sh, sw) labels
+            pixels, 0 where unlabelled. Several may label one pixel.
+        size: (sh, sw) of the label planes, at which units' masks are compared with them.
+        name: for reports; unique in the data set.
+    """
+
+    image: Tensor
+    labels: Sequence[Plane | int]
+    size: tuple[int, int]
+    name: str
+
+
+class ConceptImages(Protocol):
+    """A data set of `ConceptSample`; item i raises `ConceptError` where it cannot be read."""
+
+    @property
+    def table(self) -> ConceptTable:
+        """Names of the labels."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> ConceptSample: ...
+
+    def name(self, index: int) -> str:
+        """Name of a sample, known without reading it."""

@@ -18,12 +18,12 @@ from numba import njit
 from torch import Tensor
 
 from interpretable_sgd.analysis.dissection.labels import Labels
-from interpretable_sgd.analysis.dissection.tally import Tally
+from interpretable_sgd.analysis.dissection.pixel_counts import PixelCounts
 from interpretable_sgd.analysis.dissection.upsampling import corners
 
 
 def count_with_loops(
-    tally: Tally,
+    counts: PixelCounts,
     maps: Tensor,
     thresholds: Tensor,
     labels: Sequence[Labels],
@@ -44,10 +44,10 @@ def count_with_loops(
         first_whole,
         np.stack([each.present for each in labels]),
         which.numpy(),
-        tally.category_index.numpy(),
-        tally.intersection.numpy(),
-        tally.category.numpy(),
-        tally.touched.numpy(),
+        counts.category_index.numpy(),
+        counts.intersection.numpy(),
+        counts.category.numpy(),
+        counts.touched.numpy(),
     )
     units = maps.shape[1]
     threads = min(torch.get_num_threads(), units)

@@ -1,6 +1,6 @@
-"""Adds a block of images to a tally: which implementation, and labels of one size at a time.
+"""Counting of a batch of images: which implementation, and labels of one size at a time.
 
-Index legend: ``n`` image of a block, ``u`` unit, ``p`` pairing.
+Index legend: ``n`` image of a batch, ``u`` unit, ``p`` pairing.
 
 A unit's mask covers half a percent of the pixels, so the work is to find those few and look their
 labels up, not to compare masks: `compiled_counts` skips what lies below the threshold and never holds
@@ -18,17 +18,21 @@ import torch
 from torch import Tensor
 
 from interpretable_sgd.analysis.dissection.labels import Labels
-from interpretable_sgd.analysis.dissection.tally import Tally
+from interpretable_sgd.analysis.dissection.pixel_counts import PixelCounts
 from interpretable_sgd.analysis.dissection.tensor_counts import count_with_tensors
 
 
 def count(
-    tally: Tally, maps: Tensor, thresholds: Tensor, labels: Sequence[Labels], pairings: Tensor
+    counts: PixelCounts,
+    maps: Tensor,
+    thresholds: Tensor,
+    labels: Sequence[Labels],
+    pairings: Tensor,
 ) -> None:
-    """Add the pixels that masks and labels share to the tally.
+    """Add the pixels that masks and labels share to the counts.
 
     Args:
-        tally: on the CPU.
+        counts: on the CPU.
         maps: raw maps, (n, u, h, w), float32, finite, on the CPU.
         thresholds: (u,), float32; a mask is where the upsampled map exceeds it.
         labels: what pairings point to.
@@ -41,7 +45,7 @@ def count(
         position = torch.full((len(labels),), -1, dtype=torch.int64)
         position[chosen] = torch.arange(len(chosen))
         group = [labels[j] for j in chosen]
-        implementation(tally, maps, thresholds, group, position[pairings], size)
+        implementation(counts, maps, thresholds, group, position[pairings], size)
 
 
 @cache

@@ -3,7 +3,7 @@
 Index legend: ``n`` image, ``u`` unit, ``l`` label, ``p`` permutation.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from interpretable_sgd.analysis import checkpoints
-from interpretable_sgd.analysis.concepts.samples import ConceptImages
-from interpretable_sgd.analysis.dissection.blocks import Block, Blocks, Prepare
+from interpretable_sgd.analysis.checkpoints import StaleCheckpointError
+from interpretable_sgd.analysis.concepts.table import ConceptImages
+from interpretable_sgd.analysis.dissection.batches import ConceptBatch, Prepare, ShuffledBatches
 from interpretable_sgd.analysis.dissection.counting import count
-from interpretable_sgd.analysis.dissection.journal import Journal
+from interpretable_sgd.analysis.dissection.pixel_counts import PixelCounts
+from interpretable_sgd.analysis.dissection.progress import ProgressCheckpoint
 from interpretable_sgd.analysis.dissection.result import Dissection
 from interpretable_sgd.analysis.dissection.scores import ImageSet, check_image_set
-from interpretable_sgd.analysis.dissection.tally import Tally
 from interpretable_sgd.analysis.dissection.thresholds import HighestValues, check_quantile
-from interpretable_sgd.analysis.forward import evaluating, placed
-from interpretable_sgd.analysis.maps import captured, layer_of
+from interpretable_sgd.analysis.forward import captured, evaluating, layer_of, placed, plain
+from interpretable_sgd.analysis.provenance import fingerprint, versions
 
 
 def dissect(
@@ -50,9 +51,9 @@ def dissect(
     The first pass finds the thresholds T_u, the second counts pixels. Two things make a label
     credible that an IoU alone does not: which images count (`Dissection` names both conventions),
     and the null, the same counts with the labels of other images. Labels are permuted within random
-    blocks, which leaves everything but the pairing of maps and labels as it is.
+    batches, which leaves everything but the pairing of maps and labels as it is.
 
-    Memory depends on units, labels, permutations and the block, not on the number of images.
+    Memory depends on units, labels, permutations and the batch, not on the number of images.
 
     Args:
         model: any module; evaluated without gradients and left as it was.
@@ -72,15 +73,18 @@ def dissect(
         seed: of the order of images and of the null.
         memory: bytes for the values that thresholds are read from; exact where they suffice, see
             `HighestValues`.
-        checkpoint: file to go on from if a pass was cut off; written every minute.
-        report: told after each block how many images are done, of twice their number.
+        checkpoint: file to go on from if a pass was cut off; written every minute. What was done is
+            read once more and compared, not run. One of other data is set aside, with a warning, and
+            the passes start anew.
+        report: told after each batch how many images are done, of twice their number.
 
     Returns:
         Counts and what follows from them.
 
     Raises:
         ValueError: an argument is out of range; the layer gives no maps or maps that are not finite;
-            no image could be read; the checkpoint is of another model, layer, data set or setting.
+            no image could be read; the concepts differ from pass to pass; the checkpoint is of
+            another model, layer or setting.
 
     >>> from interpretable_sgd.analysis.concepts.arrays import ConceptArrays
     >>> layer = nn.Conv2d(3, 1, 1, bias=False).requires_grad_(False)
@@ -99,31 +103,47 @@ def dissect(
         raise ValueError(f"batch must be at least 2 to permute labels within it, got {batch}")
     if seed < 0:
         raise ValueError(f"seed must be at least 0, got {seed}")
-    inner = getattr(model, "_orig_mod", model)  # compiled graphs do not see new hooks
+    inner = plain(model)
     name, module = layer_of(inner, layer)
-    blocks = Blocks(concepts, batch, seed, prepare)
+    batches = ShuffledBatches(concepts, batch, seed, prepare)
     with placed(inner, device) as place, evaluating(inner), torch.no_grad():
 
-        def maps_of(block: Block) -> Tensor:
+        def maps_of(images: ConceptBatch) -> Tensor:
             with captured(module) as maps:
-                inner(block.images.to(place))
-            raw = _checked(maps.values, block, name, concepts)
+                inner(images.images.to(place))
+            raw = _checked(maps.values, images, name, concepts)
             return raw if basis is None else _in_basis(raw, basis)
 
-        units, height, width = _probe(blocks, maps_of)
-        highest = HighestValues(units, len(concepts) * height * width, quantile, memory, seed)
-        tally = Tally.zeros(permutations + 1, units, concepts.table)
+        def stream(first: int, last: int) -> Iterator[ConceptBatch]:
+            return batches.stream(first, last, workers)
+
+        probe = maps_of(_first_readable(batches))
+        _, units, height, width = probe.shape
         owner = _owner(inner, name, concepts, [quantile, permutations, batch, seed, memory, basis])
-        journal = Journal(checkpoint, owner, len(blocks), highest, tally)
-        for block in journal.first_pass(blocks.stream(journal.first, workers)):
-            highest.add(maps_of(block), block.indices)
-            report(block.last)
-        thresholds = highest.thresholds()
-        for block in journal.second_pass(blocks.stream(journal.second, workers)):
-            pairings = _pairings(len(block.labels), permutations, block.number, seed)
-            count(tally, maps_of(block), thresholds, block.labels, pairings)
-            tally.add_areas(block.labels)
-            report(len(concepts) + block.last)
+
+        def run() -> tuple[HighestValues, Tensor, PixelCounts, ProgressCheckpoint]:
+            highest = HighestValues(units, len(concepts) * height * width, quantile, memory, seed)
+            counts = PixelCounts.zeros(permutations + 1, units, concepts.table)
+            peaks = probe.amax((0, 2, 3))
+            progress = ProgressCheckpoint(checkpoint, owner, peaks, len(batches), highest, counts)
+            for each in progress.first_pass(stream):
+                highest.add(maps_of(each), each.indices)
+                report(each.last)
+            thresholds = highest.thresholds()
+            for each in progress.second_pass(stream):
+                pairings = _pairings(len(each.labels), permutations, each.number, seed)
+                count(counts, maps_of(each), thresholds, each.labels, pairings)
+                counts.add_areas(each.labels)
+                report(len(concepts) + each.last)
+            return highest, thresholds, counts, progress
+
+        try:
+            highest, thresholds, counts, progress = run()
+        except StaleCheckpointError as error:
+            if checkpoint is None:
+                raise
+            checkpoints.set_aside(checkpoint, error)
+            highest, thresholds, counts, progress = run()
     return Dissection(
         layer=name,
         table=concepts.table,
@@ -131,26 +151,26 @@ def dissect(
         quantile=quantile,
         thresholds=thresholds,
         rank_error=highest.rank_error,
-        intersection=tally.intersection[0].clone(),
-        unit_area={"category": tally.category[0].clone(), "touched": tally.touched[0].clone()},
-        label_area=tally.label_area,
-        null=tally.best(image_set)[1:],
-        images=journal.images,
-        skipped=tuple(sorted(journal.skipped.items())),
+        intersection=counts.intersection[0].clone(),
+        unit_area={"category": counts.category[0].clone(), "touched": counts.touched[0].clone()},
+        label_area=counts.label_area,
+        null=counts.best(image_set)[1:],
+        images=progress.images,
+        skipped=tuple(sorted(progress.skipped.items())),
     )
 
 
-def _checked(maps: Tensor, block: Block, layer: str, concepts: ConceptImages) -> Tensor:
+def _checked(maps: Tensor, batch: ConceptBatch, layer: str, concepts: ConceptImages) -> Tensor:
     """Maps in float32 on the CPU, one for each image."""
-    if len(maps) != len(block.indices):
+    if len(maps) != len(batch.indices):
         raise ValueError(
-            f"layer {layer!r} must run once on the block of {len(block.indices)} images, "
+            f"layer {layer!r} must run once on the batch of {len(batch.indices)} images, "
             f"it gave maps of shape {tuple(maps.shape)}"
         )
     maps = maps.float().cpu()
     finite = maps.isfinite().flatten(1).all(1)
     if not finite.all():
-        index = block.indices[int(finite.logical_not().nonzero()[0])]
+        index = batch.indices[int(finite.logical_not().nonzero()[0])]
         raise ValueError(
             f"maps of layer {layer!r} must be finite, and are not for {concepts.name(index)}"
         )
@@ -163,20 +183,19 @@ def _in_basis(maps: Tensor, basis: Tensor) -> Tensor:
     return torch.einsum("vu,nuhw->nvhw", basis.float().cpu(), maps)
 
 
-def _probe(blocks: Blocks, maps_of: Callable[[Block], Tensor]) -> tuple[int, int, int]:
-    """Units, height and width of the layer's maps, from the first block that can be read."""
-    for number in range(len(blocks)):
-        block = blocks[number]
-        if block.indices:
-            _, units, height, width = maps_of(block).shape
-            return units, height, width
-        name, reason = block.skipped[0]
+def _first_readable(batches: ShuffledBatches) -> ConceptBatch:
+    """The first batch with an image that can be read."""
+    for number in range(len(batches)):
+        batch = batches[number]
+        if batch.indices:
+            return batch
+        name, reason = batch.skipped[0]
     raise ValueError(f"at least one image must be readable, none is; {name}: {reason}")
 
 
-def _pairings(images: int, permutations: int, block: int, seed: int) -> Tensor:
-    """Labels for each image of a block, (p + 1, n): its own first, then those of others."""
-    generator = np.random.default_rng([seed, block])
+def _pairings(images: int, permutations: int, batch: int, seed: int) -> Tensor:
+    """Labels for each image of a batch, (p + 1, n): its own first, then those of others."""
+    generator = np.random.default_rng([seed, batch])
     permuted = [generator.permutation(images) for _ in range(permutations)]
     return torch.from_numpy(np.stack([np.arange(images), *permuted]))
 
@@ -185,11 +204,12 @@ def _owner(
     model: nn.Module, layer: str, concepts: ConceptImages, settings: list[Any]
 ) -> dict[str, Any]:
     """What a checkpoint must belong to."""
-    plain = [x.tolist() if isinstance(x, Tensor) else x for x in settings]
+    values = [x.tolist() if isinstance(x, Tensor) else x for x in settings]
     return {
-        "model": checkpoints.fingerprint(model),
+        "model": fingerprint(model),
         "layer": layer,
         "images": len(concepts),
         "concepts": [(c.number, c.name, c.category) for c in concepts.table.concepts],
-        "settings": plain,
+        "settings": values,
+        "version": versions()["interpretable-sgd"],
     }

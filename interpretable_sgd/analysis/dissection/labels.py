@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from interpretable_sgd.analysis.concepts.samples import ConceptError, ConceptSample
-from interpretable_sgd.analysis.concepts.table import ConceptTable
+from interpretable_sgd.analysis.concepts.table import ConceptError, ConceptSample, ConceptTable
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a dissection found, as counts and what follows from them.
+"""Result of a dissection: counts and what follows from them.
 
 Index legend: ``u`` unit, ``l`` label, ``k`` category, ``p`` permutation.
 """
@@ -56,6 +56,12 @@ class Dissection:
     null: Tensor
     images: int
     skipped: tuple[tuple[str, str], ...] = ()
+
+    def __repr__(self) -> str:
+        return (
+            f"Dissection(layer {self.layer!r}, {self.units} units, {len(self.table)} concepts, "
+            f"{self.images} images, {int(self.detectors().sum())} detectors)"
+        )
 
     @property
     def units(self) -> int:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from interpretable_sgd.analysis.dissection.labels import Labels
-from interpretable_sgd.analysis.dissection.tally import Tally
+from interpretable_sgd.analysis.dissection.pixel_counts import PixelCounts
 from interpretable_sgd.analysis.dissection.upsampling import upsample
 
 
 def count_with_tensors(
-    tally: Tally,
+    counts: PixelCounts,
     maps: Tensor,
     thresholds: Tensor,
     labels: Sequence[Labels],
@@ -25,7 +25,7 @@ def count_with_tensors(
     """Add the pixels that masks and labels share.
 
     Args:
-        tally: added to.
+        counts: added to.
         maps: (n, u, h, w), float32.
         thresholds: (u,), float32.
         labels: all of one size.
@@ -40,14 +40,14 @@ def count_with_tensors(
         unit, pixel = masks.flatten(1).nonzero(as_tuple=True)
         for pairing, position in enumerate(which[:, image].tolist()):
             if position >= 0:
-                _add_pairing(tally, pairing, active, unit, pixel, labels[position])
+                _add_pairing(counts, pairing, active, unit, pixel, labels[position])
 
 
 def _add_pairing(
-    tally: Tally, pairing: int, active: Tensor, unit: Tensor, pixel: Tensor, labels: Labels
+    counts: PixelCounts, pairing: int, active: Tensor, unit: Tensor, pixel: Tensor, labels: Labels
 ) -> None:
     """unit (t,) counts within active (u,)."""
-    units, width = len(active), len(tally.category_index)
+    units, width = len(active), len(counts.category_index)
     area = torch.bincount(unit, minlength=units)
     both = torch.zeros(units, width, dtype=torch.int64)
     for plane in torch.from_numpy(labels.planes):
@@ -56,8 +56,8 @@ def _add_pairing(
         slot = unit[shown] * width + label[shown]
         both += torch.bincount(slot, minlength=units * width).view(units, width)
     both[:, torch.from_numpy(labels.whole)] += area[:, None]
-    tally.intersection[pairing, active] += both
-    tally.category[pairing, active] += area[:, None] * torch.from_numpy(labels.present)
+    counts.intersection[pairing, active] += both
+    counts.category[pairing, active] += area[:, None] * torch.from_numpy(labels.present)
     touched = torch.zeros(units, len(labels.present), dtype=torch.int64)
-    touched.index_add_(1, tally.category_index, both)
-    tally.touched[pairing, active] += area[:, None] * (touched > 0)
+    touched.index_add_(1, counts.category_index, both)
+    counts.touched[pairing, active] += area[:, None] * (touched > 0)

@@ -1,11 +1,13 @@
-"""One study of a trained classifier: everything that its report shows, in the order it is found."""
+"""Record of one study of a trained classifier: everything that its report shows."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
+from interpretable_sgd.analysis import checkpoints
 from interpretable_sgd.analysis.composition import Composition
 from interpretable_sgd.analysis.confusions import Contrast
 from interpretable_sgd.analysis.decisions import Decisions
@@ -13,9 +15,11 @@ from interpretable_sgd.analysis.dissection.result import Dissection
 from interpretable_sgd.analysis.exemplars import Exemplar
 from interpretable_sgd.analysis.explanation import Explanation
 from interpretable_sgd.analysis.provenance import canonical, plain
-from interpretable_sgd.analysis.study.class_cards import ClassCard
-from interpretable_sgd.analysis.study.unit_cards import UnitCard
+from interpretable_sgd.analysis.study.cards import ClassCard, UnitCard
 from interpretable_sgd.analysis.table import Table
+
+SHOWN = ("weights_per_class", "outside_5", "dead_units")  # metrics in the text of a study
+CLASSES = 10  # in the text of a study
 
 # by name, the steps of a curve and its values
 Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]
@@ -41,11 +45,18 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One number with what it means."""
+class Metric:
+    """One number with what it means.
+
+    Attributes:
+        value: None where there is none.
+        meaning: its definition.
+        interval: ends of its 95 % interval, where it is a share of independent images.
+    """
 
     value: float | None
     meaning: str
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,7 @@ class Study:
         exemplars: by unit, the images that excite it most.
         contrasts: of the classes most often confused.
         composition: classes <- units <- units of the layer below.
-        figures: single numbers by name.
+        metrics: single numbers by name.
         tables: numbers behind every picture, by name.
         provenance: configuration, seed, versions, hashes of model and data.
         skipped: name and reason of each image that could not be read.
@@ -83,10 +94,38 @@ class Study:
     exemplars: Mapping[int, Sequence[Exemplar]]
     contrasts: tuple[Contrast, ...]
     composition: Composition
-    figures: Mapping[str, Figure]
+    metrics: Mapping[str, Metric]
     tables: Mapping[str, Table]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     skipped: tuple[tuple[str, str], ...] = ()
+
+    def __repr__(self) -> str:
+        return (
+            f"Study({self.name!r}, {len(self.classes)} classes, {len(self.units)} units, "
+            f"{len(self.decisions)} images, accuracy {self.decisions.accuracy:.3f})"
+        )
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.name}: right on {self.decisions.accuracy:.1%} of {len(self.decisions)} images",
+            f"head {self.decisions.head or 'the model'} ({self.head_kind}), maps of "
+            f"{'no layer' if self.layer is None else self.layer or 'the model'}",
+        ]
+        lines += [f"{name} = {_rounded(self.metrics[name].value)}" for name in SHOWN]
+        lines += [card.formula for card in self.classes[:CLASSES]]
+        if len(self.classes) > CLASSES:
+            lines.append(f"... and {len(self.classes) - CLASSES} more classes")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """As a notebook shows it: the metrics and what each class reads."""
+        metrics = "".join(
+            f"<tr><td style='text-align:left'>{escape(name)}</td><td>{_rounded(metric.value)}</td>"
+            f"<td style='text-align:left'>{escape(metric.meaning)}</td></tr>"
+            for name, metric in self.metrics.items()
+        )
+        formulas = "".join(f"<li>{escape(card.formula)}</li>" for card in self.classes[:CLASSES])
+        return f"<p><b>{escape(self.name)}</b></p><ul>{formulas}</ul><table>{metrics}</table>"
 
     def to_json(self, path: str | Path | None = None) -> str:
         """All numbers with their definitions and provenance; written to a file if one is named."""
@@ -94,8 +133,9 @@ class Study:
             "model": self.name,
             "counted_from": 0,
             "figures": {
-                name: {"value": figure.value, "meaning": figure.meaning}
-                for name, figure in self.figures.items()
+                name: {"value": metric.value, "meaning": metric.meaning}
+                | ({} if metric.interval is None else {"interval": metric.interval})
+                for name, metric in self.metrics.items()
             },
             "tables": {name: found.to_plain() for name, found in self.tables.items()},
             "provenance": self.provenance,
@@ -103,7 +143,7 @@ class Study:
         }
         text = json.dumps(plain(content), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
         if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
+            checkpoints.replace(Path(path), lambda part: part.write_text(text, encoding="utf-8"))
         return text
 
     def to_csv(self, folder: str | Path) -> list[Path]:
@@ -124,3 +164,7 @@ class Study:
             key: value if isinstance(value, str) else canonical(value)
             for key, value in self.provenance.items()
         }
+
+
+def _rounded(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"

@@ -1,4 +1,4 @@
-"""The single numbers that a study comes down to, each with what it means."""
+"""Metrics of a study: the single numbers that it comes down to, each with what it means."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from interpretable_sgd.analysis.ablation import Ablation
+from interpretable_sgd.analysis.calibration import calibration, wilson_interval
 from interpretable_sgd.analysis.composition import agreement, class_concepts
 from interpretable_sgd.analysis.decisions import Decisions
 from interpretable_sgd.analysis.dissection.result import Dissection
@@ -20,32 +21,31 @@ from interpretable_sgd.analysis.sparsity import (
     usage_entropy,
     weights_per_class,
 )
-from interpretable_sgd.analysis.study.class_cards import ClassCard
-from interpretable_sgd.analysis.study.record import Figure
-from interpretable_sgd.analysis.study.unit_cards import UnitCard
+from interpretable_sgd.analysis.study.cards import ClassCard, UnitCard
+from interpretable_sgd.analysis.study.record import Metric
 
 FEW = 5  # concepts that a reader can hold at once: the paper's reading of a class
 
 
-def figures(
+def metrics(
     decisions: Decisions,
     units: Sequence[UnitCard],
     classes: Sequence[ClassCard],
     ablation: Ablation,
     dissection: Dissection | None = None,
     truth: Tensor | None = None,
-) -> dict[str, Figure]:
+) -> dict[str, Metric]:
     """All of them, by name; those of labels where there are any."""
     found = {
-        **decision_figures(decisions),
-        **class_figures(decisions, classes),
-        **unit_figures(decisions),
-        **ablation_figures(ablation),
+        **decision_metrics(decisions),
+        **class_metrics(decisions, classes),
+        **unit_metrics(decisions),
+        **ablation_metrics(ablation),
     }
     if dissection is not None:
-        found |= label_figures(decisions, units, dissection)
+        found |= label_metrics(decisions, units, dissection)
     if truth is not None:
-        found |= truth_figures(truth, decisions, units, dissection)
+        found |= truth_metrics(truth, decisions, units, dissection)
     return found
 
 
@@ -57,13 +57,18 @@ def reach_by_class(decisions: Decisions) -> dict[float, Tensor]:
     }
 
 
-def decision_figures(decisions: Decisions) -> dict[str, Figure]:
+def decision_metrics(decisions: Decisions) -> dict[str, Metric]:
     """Accuracy, residuals and dependence over the images."""
     few = min(FEW, decisions.units.shape[2]) - 1
     return {
-        "images": Figure(len(decisions), "images that were decided on"),
-        "accuracy": Figure(
-            decisions.accuracy, "share of images whose largest logit is the label's"
+        "images": Metric(len(decisions), "images that were decided on"),
+        "accuracy": _accuracy(decisions),
+        "chance_accuracy": Metric(
+            decisions.chance_accuracy, "accuracy of always giving the most frequent label"
+        ),
+        "calibration_error": Metric(
+            calibration(*confidences(decisions)).expected_error,
+            "mean distance of the predicted class's probability from how often it is right (ECE)",
         ),
         "residual_at_5": _mean(
             decisions.residuals["faithful"][:, few],
@@ -83,6 +88,26 @@ def decision_figures(decisions: Decisions) -> dict[str, Figure]:
     }
 
 
+def _accuracy(decisions: Decisions) -> Metric:
+    if decisions.is_multilabel:
+        # decisions on the classes of one image are not independent: no interval
+        return Metric(decisions.accuracy, "share of all decisions on a class of an image, right")
+    right = int(decisions.correct.sum())
+    return Metric(
+        decisions.accuracy,
+        "share of images whose largest logit is the label's",
+        wilson_interval(right, len(decisions)),
+    )
+
+
+def confidences(decisions: Decisions) -> tuple[Tensor, Tensor]:
+    """Probability of the predicted class, and whether the image has it, (N,) each."""
+    if decisions.is_multilabel:
+        has = decisions.labels.gather(1, decisions.predicted[:, None])[:, 0]
+        return decisions.probabilities[:, 0], has
+    return decisions.probabilities[:, 0], decisions.correct
+
+
 def outside(decisions: Decisions, k: int) -> Tensor:
     """Share of sum |contribution| to the predicted class outside the k largest, (N,), float64.
 
@@ -94,90 +119,90 @@ def outside(decisions: Decisions, k: int) -> Tensor:
     return (1 - sizes[:, :k].sum(1) / total).clamp(min=0)
 
 
-def class_figures(decisions: Decisions, classes: Sequence[ClassCard]) -> dict[str, Figure]:
+def class_metrics(decisions: Decisions, classes: Sequence[ClassCard]) -> dict[str, Metric]:
     """Sparsity of the head, and how many classes a reader can hold, in three readings."""
     weight = decisions.weight
     weights = weights_per_class(weight)
     found = {
-        "classes": Figure(len(classes), "outputs of the head"),
-        "units": Figure(weight.shape[1], "inputs of the head"),
-        "weights_per_class": Figure(
+        "classes": Metric(len(classes), "that the head tells apart"),
+        "units": Metric(weight.shape[1], "inputs of the head"),
+        "weights_per_class": Metric(
             float(weights.double().mean()), "mean over classes of the number of |w| >= 1e-3 (NEC)"
         ),
-        "sparsity": Figure(sparsity(weight), "share of the head's |w| < 1e-3"),
-        "classes_with_5_weights": Figure(
+        "sparsity": Metric(sparsity(weight), "share of the head's |w| < 1e-3"),
+        "classes_with_5_weights": Metric(
             at_most(weights.double(), FEW), "share of classes with at most 5 weights of |w| >= 1e-3"
         ),
     }
     if all(card.labels is not None for card in classes):
         labels = torch.tensor([float(card.labels or 0) for card in classes])
-        found["classes_with_5_labels"] = Figure(
+        found["classes_with_5_labels"] = Metric(
             at_most(labels, FEW), "share of classes with at most 5 distinct concepts among those"
         )
     for level, counts in reach_by_class(decisions).items():
-        found[f"classes_with_5_to_{level}"] = Figure(
+        found[f"classes_with_5_to_{level}"] = Metric(
             at_most(counts, FEW),
             f"share of classes where at most 5 mean contributions reach {level} of the mean logit",
         )
     return found
 
 
-def unit_figures(decisions: Decisions) -> dict[str, Figure]:
+def unit_metrics(decisions: Decisions) -> dict[str, Metric]:
     """How the units are used, over all classes."""
     weight = decisions.weight
     return {
-        "dead_units": Figure(
+        "dead_units": Metric(
             int(dead_units(weight, decisions.activity).sum()),
             "units that are never above 0, or that no class reads",
         ),
-        "unread_units": Figure(int((readers(weight) == 0).sum()), "units that no class reads"),
-        "shared_units": Figure(int(shared_units(weight).sum()), "units that several classes read"),
-        "usage_entropy": Figure(
+        "unread_units": Metric(int((readers(weight) == 0).sum()), "units that no class reads"),
+        "shared_units": Metric(int(shared_units(weight).sum()), "units that several classes read"),
+        "usage_entropy": Metric(
             usage_entropy(decisions.mass),
             "entropy of the units' shares of all contributions: 1 if all carry alike",
         ),
-        "class_independence": Figure(
+        "class_independence": Metric(
             class_independence(decisions.class_means, decisions.counts, decisions.minimum),
             "how little of a unit's activity one class makes (QPM)",
         ),
-        "contrastiveness": Figure(
+        "contrastiveness": Metric(
             contrastiveness(decisions.sample_units) if len(decisions.sample) > 1 else None,
             "how clearly units are either on or off (QPM)",
         ),
     }
 
 
-def label_figures(
+def label_metrics(
     decisions: Decisions, units: Sequence[UnitCard], dissection: Dissection
-) -> dict[str, Figure]:
+) -> dict[str, Metric]:
     """What the units' labels amount to."""
     found = {
-        "detectors": Figure(
+        "detectors": Metric(
             int(dissection.detectors().sum()), "units with IoU >= 0.04 with some concept"
         ),
-        "unique_detectors": Figure(
+        "unique_detectors": Metric(
             dissection.unique_detectors(), "distinct concepts among the detectors"
         ),
-        "mean_iou": Figure(float(dissection.best.mean()), "mean over units of the best IoU"),
-        "unlabelled_mass": Figure(
+        "mean_iou": Metric(float(dissection.best.mean()), "mean over units of the best IoU"),
+        "unlabelled_mass": Metric(
             dissection.unlabelled_mass(decisions.mass),
             "share of sum |contribution| of the predicted class by units with IoU < 0.04",
         ),
     }
     if len(dissection.null):
-        found["trusted_units"] = Figure(
+        found["trusted_units"] = Metric(
             sum(unit.is_trusted for unit in units), "detectors whose label is more than chance"
         )
-        found["unlabelled_mass_null"] = Figure(
+        found["unlabelled_mass_null"] = Metric(
             dissection.unlabelled_mass(decisions.mass, "null"),
             "share of sum |contribution| by units whose label is no more than chance",
         )
     return found
 
 
-def truth_figures(
+def truth_metrics(
     truth: Tensor, decisions: Decisions, units: Sequence[UnitCard], dissection: Dissection | None
-) -> dict[str, Figure]:
+) -> dict[str, Metric]:
     """Concepts that classes read against those that they are made of.
 
     Raises:
@@ -195,13 +220,13 @@ def truth_figures(
         "of the concepts that classes read with positive weight, against those they are made of"
     )
     return {
-        "concept_precision": Figure(float(score.precision.mean()), f"mean precision {meaning}"),
-        "concept_recall": Figure(float(score.recall.mean()), f"mean recall {meaning}"),
-        "concept_f1": Figure(float(score.f1.mean()), f"mean F1 {meaning}"),
+        "concept_precision": Metric(float(score.precision.mean()), f"mean precision {meaning}"),
+        "concept_recall": Metric(float(score.recall.mean()), f"mean recall {meaning}"),
+        "concept_f1": Metric(float(score.f1.mean()), f"mean F1 {meaning}"),
     }
 
 
-def ablation_figures(ablation: Ablation) -> dict[str, Figure]:
+def ablation_metrics(ablation: Ablation) -> dict[str, Metric]:
     """Whether contributions say what decides, and what five weights are worth."""
     found = {
         "ablation_agreement": _mean(
@@ -211,24 +236,24 @@ def ablation_figures(ablation: Ablation) -> dict[str, Figure]:
     }
     if FEW in ablation.counts:
         at = ablation.counts.index(FEW)
-        found["accuracy_at_5_weights"] = Figure(
+        found["accuracy_at_5_weights"] = Metric(
             float(ablation.prune.accuracy[at]),
             "accuracy with the largest |w| alone, 5 a class on average, not refitted (ANEC-5)",
         )
-        found["accuracy_of_5_units"] = Figure(
+        found["accuracy_of_5_units"] = Metric(
             float(ablation.keep.accuracy[at]),
             "accuracy with only the 5 largest contributions of each image",
         )
     return found
 
 
-def diversity_figure(apart: Tensor) -> Figure:
+def diversity_metric(apart: Tensor) -> Metric:
     """How far apart the units of a class look, over the images."""
     return _mean(
         apart, "mean over images of how far apart the predicted class's 5 units look (SID)"
     )
 
 
-def _mean(values: Tensor, meaning: str) -> Figure:
+def _mean(values: Tensor, meaning: str) -> Metric:
     """Over the images that have one."""
-    return Figure(float(values.nanmean()), meaning)
+    return Metric(float(values.nanmean()), meaning)

@@ -37,14 +37,15 @@ function tools(form) {
   const [search, filter, order] = ["search", "filter", "order"].map((name) => form.elements[name]);
   const shown = form.querySelector("output");
   const update = () => {
-    const wanted = search.value.trim().toLowerCase();
+    const words = search.value.trim().toLowerCase().split(/\s+/);
     let count = 0;
     for (const item of items()) {
-      const fits = item.dataset.search.toLowerCase().includes(wanted);
+      const own = item.dataset.search.toLowerCase();
+      const fits = words.every((word) => own.includes(word));
       item.hidden = !(fits && (!filter || !filter.value || item.dataset.filter === filter.value));
       count += item.hidden ? 0 : 1;
     }
-    shown.textContent = `${count} of ${items().length}`;
+    shown.textContent = count ? `${count} of ${items().length}` : "Nothing matches all of these words.";
   };
   search.addEventListener("input", update);
   filter?.addEventListener("change", update);

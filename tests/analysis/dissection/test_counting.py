@@ -10,7 +10,7 @@ from torch import Tensor
 from interpretable_sgd.analysis.concepts import Concept, ConceptSample, ConceptTable
 from interpretable_sgd.analysis.dissection import counting
 from interpretable_sgd.analysis.dissection.labels import read_labels
-from interpretable_sgd.analysis.dissection.tally import Tally
+from interpretable_sgd.analysis.dissection.pixel_counts import PixelCounts
 from tests.analysis.dissection import literal
 
 TABLE = ConceptTable(
@@ -53,15 +53,15 @@ def dyadic(rng: np.random.Generator, *shape: int) -> Tensor:
 
 def counted(
     maps: Tensor, thresholds: Tensor, samples: list[ConceptSample], pairings: Tensor
-) -> Tally:
+) -> PixelCounts:
     labels = [read_labels(sample, TABLE) for sample in samples]
-    tally = Tally.zeros(len(pairings), maps.shape[1], TABLE)
+    tally = PixelCounts.zeros(len(pairings), maps.shape[1], TABLE)
     counting.count(tally, maps, thresholds, labels, pairings)
     tally.add_areas(labels)
     return tally
 
 
-def assert_equal(tally: Tally, pairing: int, expected: literal.Counts) -> None:
+def assert_equal(tally: PixelCounts, pairing: int, expected: literal.Counts) -> None:
     for name in ("intersection", "category", "touched"):
         got, wanted = getattr(tally, name)[pairing], getattr(expected, name)
         assert torch.equal(got, wanted), (name, (got != wanted).nonzero()[:5], got, wanted)
@@ -124,7 +124,7 @@ def test_blocks_add_up(implementation: str) -> None:
     samples = [random_sample(rng, (8, 8)) for _ in range(6)]
     maps, thresholds = dyadic(rng, 6, 3, 4, 4), torch.zeros(3)
     whole = counted(maps, thresholds, samples, torch.arange(6)[None])
-    parts = Tally.zeros(1, 3, TABLE)
+    parts = PixelCounts.zeros(1, 3, TABLE)
     for cut in (slice(0, 2), slice(2, 6)):
         labels = [read_labels(sample, TABLE) for sample in samples[cut]]
         counting.count(parts, maps[cut], thresholds, labels, torch.arange(len(labels))[None])
@@ -148,7 +148,7 @@ def test_the_largest_published_layer_and_vocabulary(monkeypatch: pytest.MonkeyPa
     labels = [read_labels(sample, table) for sample in samples]
     maps = torch.from_numpy(rng.normal(size=(2, 2048, 7, 7))).float()
     thresholds = torch.full((2048,), 2.5)
-    tallies = [Tally.zeros(1, units, table) for units in (2048, 64)]
+    tallies = [PixelCounts.zeros(1, units, table) for units in (2048, 64)]
     counting.count(tallies[0], maps, thresholds, labels, torch.arange(2)[None])
     monkeypatch.setattr(counting, "_compiled", lambda: None)
     counting.count(tallies[1], maps[:, :64], thresholds[:64], labels, torch.arange(2)[None])
@@ -163,7 +163,7 @@ def test_the_largest_published_layer_and_vocabulary(monkeypatch: pytest.MonkeyPa
 
 def test_sums_go_on_beyond_32_bits(implementation: str) -> None:
     labels = [read_labels(ConceptSample(torch.zeros(3, 2, 2), [3], (8, 8), ""), TABLE)]
-    tally = Tally.zeros(1, 1, TABLE)
+    tally = PixelCounts.zeros(1, 1, TABLE)
     for name in ("intersection", "category", "touched"):
         getattr(tally, name).fill_(2**31 - 1)
     counting.count(tally, torch.ones(1, 1, 1, 1), torch.zeros(1), labels, torch.zeros(1, 1).long())

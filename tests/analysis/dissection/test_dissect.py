@@ -17,7 +17,7 @@ from interpretable_sgd.analysis.concepts import (
     ConceptTable,
     numbered,
 )
-from interpretable_sgd.analysis.dissection import journal
+from interpretable_sgd.analysis.dissection import progress
 from interpretable_sgd.analysis.dissection.dissect import dissect
 from interpretable_sgd.analysis.dissection.labels import read_labels
 from tests.analysis.concepts.files import write_broden
@@ -186,7 +186,7 @@ class Cut(Exception):
 @pytest.mark.parametrize("blocks", [1, 3, 4, 6, 7])
 def test_goes_on_where_it_was_cut_off(tmp_path, monkeypatch, blocks):
     """Four blocks a pass; cut in the first, between the passes, and in the second."""
-    monkeypatch.setattr(journal, "SECONDS", -1)
+    monkeypatch.setattr(progress, "SECONDS", -1)
     concepts, model, path = concept_images(masks_of()), Net(4, 6), tmp_path / "deep/dissection.pt"
     whole = dissect(model, "maps", concepts, batch=8)
     done = []
@@ -203,9 +203,62 @@ def test_goes_on_where_it_was_cut_off(tmp_path, monkeypatch, blocks):
     assert torch.equal(again.intersection, whole.intersection)
     assert torch.equal(again.null, whole.null) and torch.equal(again.thresholds, whole.thresholds)
     assert again.images == whole.images
-    # one block tells the shape of the maps; of the others, only those not done run again
+    # one batch tells the shape of the maps; of the others, only those not done run again
     assert len(done) == 8 - blocks and done[-1] == 60
     assert model.seen <= 8 * (9 - blocks)
+
+
+@pytest.mark.parametrize("blocks", [1, 4, 6])
+@pytest.mark.parametrize("change", ["one image", "one mask", "prepare", "order"])
+def test_a_checkpoint_of_other_data_is_set_aside_and_the_numbers_are_of_the_data_given(
+    tmp_path, monkeypatch, blocks, change
+):
+    """A single pixel of a batch that was done long ago is noticed, whenever the run was cut off."""
+    monkeypatch.setattr(progress, "SECONDS", -1)
+    masks, model, path = masks_of(), Net(4, 6), tmp_path / "dissection.pt"
+    images, prepare = masks.float(), None
+    done = []
+
+    def cut(seen: int) -> None:
+        done.append(seen)
+        if len(done) > blocks:
+            raise Cut
+
+    with pytest.raises(Cut):
+        concepts = ConceptArrays.of_masks(images, masks, names="abcd")
+        dissect(model, "maps", concepts, batch=8, checkpoint=path, report=cut)
+    first = int(np.random.default_rng(0).permutation(30)[0])  # in the first batch
+    images, masks = images.clone(), masks.clone()
+    if change == "one image":
+        images[first, 0, 0, 0] += 1e-3
+    elif change == "one mask":
+        masks[first, 0, 0, 0] ^= True
+    elif change == "order":
+        images, masks = images.roll(1, 0), masks.roll(1, 0)
+    else:
+        prepare = torch.sqrt
+        images[first, 1, 1, 1] = 0.5
+    concepts = ConceptArrays.of_masks(images, masks, names="abcd")
+    options = {"batch": 8, "prepare": prepare}
+    with pytest.warns(UserWarning, match=r"other images, masks or preprocessing|give other maps"):
+        again = dissect(model, "maps", concepts, checkpoint=path, **options)
+    whole = dissect(model, "maps", concepts, **options)
+    assert torch.equal(again.intersection, whole.intersection)
+    assert torch.equal(again.thresholds, whole.thresholds)
+    assert torch.equal(again.null, whole.null)
+    assert (tmp_path / "dissection.pt.other").exists()
+
+
+def test_concepts_that_change_from_pass_to_pass_are_refused():
+    class Drawn(ConceptArrays):
+        def __getitem__(self, index):
+            self.images = self.images + 1
+            return super().__getitem__(index)
+
+    masks = masks_of()
+    concepts = Drawn.of_masks(masks.float(), masks, names="abcd")
+    with pytest.raises(ValueError, match="must give the same images and masks in each pass, those"):
+        dissect(Net(4, 6), "maps", concepts)
 
 
 def test_a_checkpoint_of_something_else(tmp_path):
@@ -291,7 +344,7 @@ def test_images_of_several_shapes():
 def test_a_layer_that_does_not_run():
     model = Net(4, 6)
     model.idle = nn.Conv2d(4, 2, 1)
-    with pytest.raises(ValueError, match="layer 'idle' must run once on the block of 30 images"):
+    with pytest.raises(ValueError, match="layer 'idle' must run once on the batch of 30 images"):
         dissect(model, "idle", concept_images(masks_of()))
 
 

@@ -21,7 +21,7 @@ def found():
 
 
 def value(found, name):
-    return found.figures[name].value
+    return found.metrics[name].value
 
 
 def test_units_are_the_concepts(found):
@@ -64,10 +64,10 @@ def test_right_and_wrong_are_told_apart(found):
 def test_explanations_add_up_to_the_logits_of_the_pass(found):
     for image in found.explanations:
         logits = found.decisions.logits[image.index]
-        for verdict, logit in zip(image.verdicts, logits, strict=True):
-            parts = sum(reason.contribution for reason in verdict.reasons)
-            assert parts + verdict.rest + verdict.bias == pytest.approx(float(logit), abs=1e-7)
-            assert verdict.logit == pytest.approx(float(logit), abs=1e-7)
+        for score, logit in zip(image.scores, logits, strict=True):
+            parts = sum(reason.contribution for reason in score.reasons)
+            assert parts + score.rest + score.bias == pytest.approx(float(logit), abs=1e-7)
+            assert score.logit == pytest.approx(float(logit), abs=1e-7)
 
 
 def test_removing_a_class_s_two_units_loses_it(found):
@@ -150,7 +150,7 @@ def test_a_head_that_reads_no_maps_has_no_pictures():
     found = study(model, [(pixels, labels)], top=2)
     assert found.layer is None and found.exemplars == {}
     assert all(
-        r.map is None for image in found.explanations for v in image.verdicts for r in v.reasons
+        r.map is None for image in found.explanations for v in image.scores for r in v.reasons
     )
 
 
@@ -169,8 +169,8 @@ def test_passes_that_were_cut_off_go_on(tmp_path):
 
     (first, all_passes), (second, rest) = run(), run()
     assert {path.name for path in tmp_path.iterdir()} == {"decisions.pt", "dissection.pt"}
-    # 3 batches of deciding, and one batch in each pass of dissecting
-    assert all_passes - rest == 5
+    # 3 batches of deciding, and one batch in each pass of dissecting; one run compares the model
+    assert all_passes - rest == 5 - 1
     for name in ("units", "classes", "residuals"):
         assert second.tables[name] == first.tables[name]
 

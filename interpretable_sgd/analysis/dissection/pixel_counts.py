@@ -16,7 +16,7 @@ from interpretable_sgd.analysis.dissection.scores import intersection_over_union
 
 
 @dataclass(frozen=True)
-class Tally:
+class PixelCounts:
     """Sums over images; memory depends on units and labels, not on images.
 
     Args:
@@ -34,7 +34,7 @@ class Tally:
     category_index: Tensor
 
     @classmethod
-    def zeros(cls, pairings: int, units: int, table: ConceptTable) -> "Tally":
+    def zeros(cls, pairings: int, units: int, table: ConceptTable) -> "PixelCounts":
         """Nothing counted yet."""
         labels, categories = len(table), len(table.categories)
         return cls(

@@ -1,8 +1,11 @@
-"""What the page of a study says of the whole: sentences, facts, pairs of classes."""
+"""Sentences about a study as a whole: of the page, and of the terminal."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from interpretable_sgd.analysis.confusions import better_order
+from interpretable_sgd.analysis.decisions import Decisions
 from interpretable_sgd.analysis.study.record import Study
 from interpretable_sgd.report.formatting import count, number, percent, plural, signed
 
@@ -17,8 +20,53 @@ class Fact:
 
 
 def value(study: Study, name: str) -> float | None:
-    """A figure of the study, if it has it."""
-    return study.figures[name].value if name in study.figures else None
+    """A metric of the study, if it has it."""
+    return study.metrics[name].value if name in study.metrics else None
+
+
+def closing_lines(study: Study, order: str, folders: Sequence[str]) -> list[str]:
+    """What a command says at its end: accuracy, head, layer, order of the classes, and warnings.
+
+    Args:
+        study: that was made.
+        order: how the class of each folder was found.
+        folders: names of the class folders.
+    """
+    decisions = study.decisions
+    layer = "no layer has maps" if study.layer is None else f"maps of {study.layer or 'the model'}"
+    names = ", ".join(study.class_names[:5]) + (", ..." if len(study.class_names) > 5 else "")
+    lines = [
+        f"accuracy {decisions.accuracy:.1%} on {len(decisions)} images in {len(folders)} folders; "
+        f"the most frequent label alone has {decisions.chance_accuracy:.1%}",
+        f"head {decisions.head or 'the model'} ({study.head_kind}), {layer}",
+        f"class order: {order}; outputs are {names}",
+    ]
+    return lines + [f"warning: {text}" for text in doubts(decisions)]
+
+
+def doubts(decisions: Decisions) -> list[str]:
+    """What makes the inputs look as if they were not those that the model was trained on."""
+    found = []
+    chance, n = decisions.chance_accuracy, len(decisions)
+    error = (chance * (1 - chance) / n) ** 0.5
+    if decisions.accuracy <= chance + 3 * error:
+        found.append(
+            "accuracy is near chance: check the order of the classes, --mean, --std and --size"
+        )
+    if decisions.is_multilabel or len(decisions.weight) < 3:
+        return found
+    given = decisions.outcomes[:, :, 1].sum(1)
+    c = int(given.argmax())
+    if given[c] > 0.5 * n and given[c] > 2 * int(decisions.counts[c]):
+        found.append(
+            f"{int(given[c]) / n:.0%} of the images are given class {c}: check --mean, --std and --size"
+        )
+    other = better_order(decisions.labels, decisions.predicted)
+    if other is not None:
+        found.append(
+            f"in another order of the classes accuracy would be {other:.1%}: check --class-names"
+        )
+    return found
 
 
 def lede(study: Study) -> str:

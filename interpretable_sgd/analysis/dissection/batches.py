@@ -1,10 +1,11 @@
-"""The images of a concept data set in blocks, in a random order that is the same in every pass.
+"""Batches of a concept data set, in a random order that is the same in every pass.
 
-A block is what a pass holds at a time, and what labels are permuted within. The order is random so
-that a block is a random part of the data: in a data set sorted by source or by class, permuting
+A batch is what a pass holds at a time, and what labels are permuted within. The order is random so
+that a batch is a random part of the data: in a data set sorted by source or by class, permuting
 within neighbours would leave most of what the null is to destroy.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -13,23 +14,24 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from interpretable_sgd.analysis.concepts.samples import ConceptError, ConceptImages
+from interpretable_sgd.analysis.concepts.table import ConceptError, ConceptImages
 from interpretable_sgd.analysis.dissection.labels import Labels, read_labels
+from interpretable_sgd.analysis.provenance import update
 
 Prepare = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Block:
+class ConceptBatch:
     """Some images that could be read, and those that could not.
 
     Args:
-        number: of the block.
+        number: of the batch.
         images: (n, channels, h, w), ready for the model; empty where none could be read.
         indices: number of each in the data set, (n,).
         labels: of each, (n,).
         skipped: name and reason of the others.
-        last: images in this block and those before it, read or not.
+        last: images in this batch and those before it, read or not.
     """
 
     number: int
@@ -39,13 +41,22 @@ class Block:
     skipped: tuple[tuple[str, str], ...]
     last: int
 
+    def digest(self) -> str:
+        """A hash of all that it holds: images as the model gets them, labels, and what was skipped."""
+        found = hashlib.blake2b(repr((self.indices, self.skipped)).encode(), digest_size=8)
+        update(found, "images", self.images)
+        for labels in self.labels:
+            found.update(repr((labels.size, labels.whole.tolist())).encode())
+            found.update(np.ascontiguousarray(labels.planes).tobytes())
+        return found.hexdigest()
 
-class Blocks(Dataset[Block]):
-    """A concept data set cut into blocks: item b is the b-th.
+
+class ShuffledBatches(Dataset[ConceptBatch]):
+    """A concept data set cut into batches: item b is the b-th.
 
     Args:
         concepts: to be read.
-        size: images in a block, >= 1.
+        size: images in a batch, >= 1.
         seed: of the order.
         prepare: from a sample's image to the model's input, all of one shape; None for floats in
             [0, 1] and nothing else.
@@ -68,7 +79,7 @@ class Blocks(Dataset[Block]):
     def __len__(self) -> int:
         return -(-len(self.order) // self.size)
 
-    def __getitem__(self, number: int) -> Block:
+    def __getitem__(self, number: int) -> ConceptBatch:
         images, indices, labels, skipped = [], [], [], []
         last = min((number + 1) * self.size, len(self.order))
         for index in self.order[number * self.size : last]:
@@ -81,14 +92,14 @@ class Blocks(Dataset[Block]):
             images.append(self.prepare(sample.image))
             indices.append(index)
         stacked = _stack(images)
-        return Block(number, stacked, tuple(indices), tuple(labels), tuple(skipped), last)
+        return ConceptBatch(number, stacked, tuple(indices), tuple(labels), tuple(skipped), last)
 
-    def stream(self, first: int = 0, workers: int = 0) -> Iterator[Block]:
-        """Blocks from the first on, read by as many processes; 0 reads in this one."""
-        rest = torch.utils.data.Subset(self, range(first, len(self)))
+    def stream(self, first: int, last: int, workers: int = 0) -> Iterator[ConceptBatch]:
+        """Batches first .. last - 1, read by as many processes; 0 reads in this one."""
+        some = torch.utils.data.Subset(self, range(first, last))
         # a generator of its own: a loader draws a seed for its workers, from everybody's without one
         own = torch.Generator()
-        yield from DataLoader(rest, batch_size=None, num_workers=workers, generator=own)
+        yield from DataLoader(some, batch_size=None, num_workers=workers, generator=own)
 
 
 def to_unit_range(image: Tensor) -> Tensor:

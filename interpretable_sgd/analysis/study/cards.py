@@ -1,4 +1,4 @@
-"""What there is to say of each class, on a card of its own.
+"""Cards of units and classes: what there is to say of each.
 
 Index legend: `c` class, `m` unit.
 """
@@ -11,8 +11,112 @@ from torch import Tensor
 
 from interpretable_sgd.analysis.composition import formula
 from interpretable_sgd.analysis.decisions import Decisions
-from interpretable_sgd.analysis.sparsity import THRESHOLD, labels_per_class
-from interpretable_sgd.analysis.study.unit_cards import UnitCard
+from interpretable_sgd.analysis.dissection.result import Dissection
+from interpretable_sgd.analysis.dissection.scores import DETECTOR
+from interpretable_sgd.analysis.sparsity import THRESHOLD, labels_per_class, readers
+
+
+@dataclass(frozen=True)
+class UnitCard:
+    """One unit of the head.
+
+    Attributes:
+        unit: counted from 0.
+        label: its best concept; None without a dissection, or where it meets no concept.
+        category: of that concept.
+        iou: with it.
+        chance: what chance gives: the null's 95 % quantile; None without a null.
+        p_value: of the label under the null.
+        classes: number of classes whose |weight| is at least 1e-3.
+        activity: share of images where the unit is above 0.
+        mass: mean share of the unit in sum |contribution| of the predicted class.
+        name: that its user gave it; None for none.
+    """
+
+    unit: int
+    label: str | None
+    category: str | None
+    iou: float | None
+    chance: float | None
+    p_value: float | None
+    classes: int
+    activity: float
+    mass: float
+    name: str | None = None
+
+    @property
+    def is_detector(self) -> bool:
+        """Whether the IoU reaches 0.04."""
+        return self.label is not None and (self.iou or 0) >= DETECTOR
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether it is a detector, and its label more than chance; without a null the first alone."""
+        return self.is_detector and (self.chance is None or (self.iou or 0) > self.chance)
+
+    @property
+    def title(self) -> str:
+        """Its name if it has one; its label if that is to be believed; else its number."""
+        if self.name is not None:
+            return self.name
+        return str(self.label) if self.is_trusted else f"unit {self.unit}"
+
+
+def unit_cards(
+    decisions: Decisions,
+    dissection: Dissection | None = None,
+    names: Sequence[str] | None = None,
+) -> tuple[UnitCard, ...]:
+    """Cards of all units of the head, in order.
+
+    Args:
+        decisions: on a data set.
+        dissection: of the layer whose maps are the head's units.
+        names: of the units, as their user knows them.
+
+    Raises:
+        ValueError: the dissected layer has another number of units.
+    """
+    units = decisions.weight.shape[1]
+    if dissection is not None and dissection.units != units:
+        raise ValueError(f"dissection must be of {units} units, got {dissection.units}")
+    classes = readers(decisions.weight).tolist()
+    activity, mass = decisions.activity.tolist(), decisions.mass.tolist()
+    labels = [_label(dissection, m) for m in range(units)]
+    own = [None] * units if names is None else names
+    return tuple(
+        UnitCard(m, *labels[m], classes[m], activity[m], mass[m], own[m]) for m in range(units)
+    )
+
+
+def _label(
+    dissection: Dissection | None, m: int
+) -> tuple[str | None, str | None, float | None, float | None, float | None]:
+    if dissection is None:
+        return None, None, None, None, None
+    label = int(dissection.label[m])
+    concept = dissection.table.concepts[label] if label >= 0 else None
+    has_null = len(dissection.null) > 0
+    return (
+        concept.title if concept else None,
+        concept.category if concept else None,
+        float(dissection.best[m]),
+        float(dissection.null_quantile()[m]) if has_null else None,
+        float(dissection.p_value[m]) if has_null else None,
+    )
+
+
+def titles_of(dissection: Dissection | None) -> list[str] | None:
+    """What the units of any layer are called: a label to be believed, else the number."""
+    if dissection is None:
+        return None
+    trusted = dissection.detectors()
+    if len(dissection.null):
+        trusted = trusted & dissection.significant()
+    return [
+        str(dissection.concept_of(m)) if trusted[m] else f"unit {m}"
+        for m in range(dissection.units)
+    ]
 
 
 @dataclass(frozen=True)
@@ -32,7 +136,8 @@ class ClassCard:
         index: counted from 0.
         name: of the class.
         images: with this label.
-        accuracy: share of them that are recognised; None without images.
+        given: images that are given the class.
+        hits: of these, images with the label.
         weights: number with |weight| of at least 1e-3.
         labels: distinct concepts among their units, those without one counted apart.
         reach: by level, smallest k whose k largest mean shares reach it; None where none does.
@@ -46,7 +151,8 @@ class ClassCard:
     index: int
     name: str
     images: int
-    accuracy: float | None
+    given: int
+    hits: int
     weights: int
     labels: int | None
     reach: dict[float, int | None]
@@ -55,6 +161,16 @@ class ClassCard:
     rest: float
     formula: str
     mistaken_for: tuple[tuple[int, int], ...]
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the images with the label that are given it, its recall; None without images."""
+        return self.hits / self.images if self.images else None
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the images given the class that have it; None where none is."""
+        return self.hits / self.given if self.given else None
 
     @property
     def logit(self) -> float:
@@ -117,7 +233,8 @@ def _card(
     reach: dict[float, Tensor],
     top: int,
 ) -> ClassCard:
-    own = decisions.labels == c
+    own = decisions.of_class(c)
+    given = decisions.outcomes[c, :, 1]
     images = int(own.sum())
     weight = decisions.weight[c]
     parts = decisions.mean_parts[c] if images else torch.zeros_like(weight)
@@ -132,7 +249,8 @@ def _card(
         index=c,
         name=name,
         images=images,
-        accuracy=float(decisions.correct[own].double().mean()) if images else None,
+        given=int(given.sum()),
+        hits=int(given[1]),
         weights=len(read),
         labels=labels,
         reach={level: int(k) if bool(torch.isfinite(k)) else None for level, k in reach.items()},
@@ -140,7 +258,7 @@ def _card(
         uses=uses,
         rest=float(parts.sum()) - sum(use.contribution for use in uses),
         formula=formula(name, terms, bias, others=len(read) - len(used)),
-        mistaken_for=_mistakes(decisions.predicted[own], c),
+        mistaken_for=() if decisions.is_multilabel else _mistakes(decisions.predicted[own], c),
     )
 
 

@@ -1,23 +1,28 @@
-"""What a study found, as tables: the numbers behind every picture of the report.
+"""Tables of a study: the numbers behind every picture of the report.
 
 Unit and class numbers count from 0 in every table.
 """
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
+from interpretable_sgd.analysis.ablation import Ablation
+from interpretable_sgd.analysis.calibration import calibration, wilson_interval
 from interpretable_sgd.analysis.composition import Composition
 from interpretable_sgd.analysis.confusions import Contrast
 from interpretable_sgd.analysis.decisions import Decisions
 from interpretable_sgd.analysis.explanation import Explanation
-from interpretable_sgd.analysis.study.class_cards import ClassCard
-from interpretable_sgd.analysis.study.unit_cards import UnitCard
+from interpretable_sgd.analysis.stability import Stability
+from interpretable_sgd.analysis.study.cards import ClassCard, UnitCard
+from interpretable_sgd.analysis.study.record import Compared, Curves
+from interpretable_sgd.analysis.study.summary import confidences
 from interpretable_sgd.analysis.table import Table, table
 
 QUANTILES = (0.1, 0.5, 0.9)
 UNIT_COLUMNS = (
-    *("unit", "label", "category", "iou", "chance", "p"),
+    *("unit", "name", "label", "category", "iou", "chance", "p"),
     *("detector", "above chance", "classes", "activity", "mass"),
 )
 CONTRAST_COLUMNS = (
@@ -84,22 +89,64 @@ def reach_table(decisions: Decisions, most: int = 8) -> Table:
 def class_table(cards: Sequence[ClassCard]) -> Table:
     """One row a class."""
     levels = sorted({level for card in cards for level in card.reach})
+    recalls = [wilson_interval(c.hits, c.images) for c in cards]
+    precisions = [wilson_interval(c.hits, c.given) for c in cards]
     return table(
         "Classes",
-        ["class", "name", "images", "accuracy", "weights", "labels"]
+        ["class", "name", "images", "accuracy", "accuracy low", "accuracy high"]
+        + ["precision", "precision low", "precision high", "weights", "labels"]
         + [f"units to {level}" for level in levels]
         + ["bias", "mean logit", "formula"],
         [
-            [c.index, c.name, c.images, c.accuracy, c.weights, c.labels]
+            [c.index, c.name, c.images, c.accuracy, *recall, c.precision, *precision]
+            + [c.weights, c.labels]
             + [c.reach.get(level) for level in levels]
             + [c.bias, c.logit if c.images else None, c.formula]
-            for c in cards
+            for c, recall, precision in zip(cards, recalls, precisions, strict=True)
         ],
         {
+            "accuracy": "share of the class's images that are given it (recall, sensitivity)",
+            "precision": "share of the images given the class that have it",
+            "low, high": "ends of Wilson's 95 % interval",
             "weights": "|w| >= 1e-3 in the row of the head (NEC)",
             "labels": "distinct concepts among their units, each unit without one counted apart",
             "units to": "smallest k whose k largest mean shares of the class's images reach the level",
         },
+    )
+
+
+def confusion_table(decisions: Decisions, names: Sequence[str]) -> Table:
+    """How many images of each class are given each class; pairs that never happen are left out.
+
+    Of labels that are sets there is none: the classes table has how often each is right.
+    """
+    rows: list[list[object]] = []
+    if not decisions.is_multilabel:
+        pairs = torch.stack([decisions.labels, decisions.predicted], 1)
+        found, times = pairs.unique(dim=0, return_counts=True)
+        for (label, given), count in zip(found.tolist(), times.tolist(), strict=True):
+            rows.append([label, names[label], given, names[given], count])
+    return table(
+        "Confusion matrix: images by label and by prediction",
+        ["label", "label name", "predicted", "predicted name", "images"],
+        rows,
+    )
+
+
+def calibration_table(decisions: Decisions) -> Table:
+    """How often predictions of each probability are right."""
+    found = calibration(*confidences(decisions))
+    bins = len(found.count)
+    right = (found.accuracy.nan_to_num(0) * found.count).round()
+    columns = [x.tolist() for x in (found.count, found.confidence, found.accuracy, right)]
+    return table(
+        "Calibration: probability of the predicted class, and how often it is right",
+        ["from", "to", "images", "mean probability", "accuracy", "accuracy low", "accuracy high"],
+        [
+            [b / bins, (b + 1) / bins, n, mean, share, *wilson_interval(true, n)]
+            for b, (n, mean, share, true) in enumerate(zip(*columns, strict=True))
+        ],
+        {"low, high": "ends of Wilson's 95 % interval"},
     )
 
 
@@ -120,7 +167,7 @@ def unit_table(units: Sequence[UnitCard]) -> Table:
         UNIT_COLUMNS,
         [
             (
-                *(u.unit, u.label, u.category, u.iou, u.chance, u.p_value),
+                *(u.unit, u.name, u.label, u.category, u.iou, u.chance, u.p_value),
                 *(u.is_detector, u.is_trusted, u.classes, u.activity, u.mass),
             )
             for u in units
@@ -169,18 +216,19 @@ def contrast_table(contrasts: Sequence[Contrast], names: Sequence[str]) -> Table
     )
 
 
-def explanation_table(explanations: Sequence[Explanation], names: Sequence[str]) -> Table:
-    """Every term of every verdict shown."""
+def explanation_table(explanations: Sequence[Explanation]) -> Table:
+    """Every term of every logit shown."""
     rows: list[list[object]] = []
     for image in explanations:
-        for verdict in image.verdicts:
-            start = [image.index, names[image.label], names[verdict.class_index]]
-            rows += [[*start, f"unit {r.unit}", r.contribution] for r in verdict.reasons]
-            rows += [[*start, "other units", verdict.rest], [*start, "bias", verdict.bias]]
-            rows.append([*start, "logit", verdict.logit])
+        for score in image.scores:
+            start = [image.index, image.label_name, score.name]
+            rows += [[*start, f"unit {r.unit}", r.name, r.contribution] for r in score.reasons]
+            ends = {"other units": score.rest, "bias": score.bias, "logit": score.logit}
+            rows += [[*start, name, None, value] for name, value in ends.items()]
+            rows.append([*start, "probability", None, score.probability])
     return table(
         "Explained images: the terms of each logit",
-        ["image", "label", "explained class", "term", "value"],
+        ["image", "label", "explained class", "term", "unit name", "value"],
         rows,
     )
 
@@ -200,6 +248,94 @@ def composition_table(found: Composition) -> Table:
     )
 
 
+def ablation_table(found: Ablation) -> Table:
+    """Scores with some units alone, without them, and with some weights alone."""
+    whole = [None, None, float(found.whole.accuracy[0]), float(found.whole.logit[0])]
+    rows = [["whole", *whole[1:]]]
+    for change in ("keep", "remove", "prune"):
+        curve = getattr(found, change)
+        scores = zip(found.counts, curve.accuracy.tolist(), curve.logit.tolist(), strict=True)
+        rows += [[change, *row] for row in scores]
+    return table(
+        "Accuracy and logit when units are kept or removed",
+        ["change", "count", "accuracy", "logit"],
+        rows,
+        {
+            "keep": "only the units of the count largest contributions to the predicted class",
+            "remove": "all others but those",
+            "prune": "the largest |w| of the head alone, count a class on average",
+            "logit": "mean logit of the class that the whole network predicts",
+        },
+    )
+
+
+def ablation_class_table(found: Ablation, names: Sequence[str]) -> Table:
+    """The same by class, over the images with this label."""
+    rows = [
+        [change, k, c, name, *scores]
+        for change in ("keep", "remove")
+        for curve in [getattr(found, change)]
+        for j, k in enumerate(found.counts)
+        for c, name in enumerate(names)
+        for scores in [[curve.class_accuracy[j, c], curve.class_logit[j, c]]]
+    ]
+    return table(
+        "Keeping and removing units, by class",
+        ["change", "count", "class", "name", "accuracy", "logit"],
+        rows,
+    )
+
+
+def compared_table(
+    accuracy: float, weights: float, ablation: Ablation, compared: Sequence[Compared]
+) -> Table:
+    """Accuracy against weights per class: this model, as it is and cut, and others."""
+    cut = zip(ablation.counts, ablation.prune.accuracy.tolist(), strict=True)
+    rows: list[list[object]] = [["this model, cut", k, a, 1, None] for k, a in cut if k]
+    rows.append(["this model", weights, accuracy, 1, None])
+    rows += [[m.name, m.weights_per_class, m.accuracy, m.seeds, m.error] for m in compared]
+    return table(
+        "Accuracy against weights per class",
+        ["model", "weights per class", "accuracy", "seeds", "standard error"],
+        rows,
+        {"cut": "the largest weights of the head alone, nothing trained again"},
+    )
+
+
+def training_table(training: Curves, axis: str = "step") -> Table:
+    """Curves of training runs; "MEASURE: MODEL" names one of several models."""
+    rows = [
+        [*_measured(name), step, value]
+        for name, (steps, values) in training.items()
+        for step, value in zip(steps, values, strict=True)
+    ]
+    return table("Training curves", ["series", "model", axis, "value"], rows)
+
+
+def _measured(name: str) -> tuple[str, str | None]:
+    measure, _, model = name.partition(": ")
+    return measure, model or None
+
+
+def stability_table(found: Stability) -> Table:
+    """How alike the units of a decision are when the image changes a little."""
+    overlap = found.jaccard[~found.jaccard.isnan()]
+    same = found.jaccard[found.same_class & ~found.jaccard.isnan()]
+    rows: list[list[object]] = [
+        ["images", len(found.jaccard)],
+        ["same class", found.same_class.double().mean()],
+        ["overlap of units", overlap.mean()],
+        ["overlap of units, same class", same.mean()],
+        ["identical units", (overlap == 1).double().mean()],
+    ]
+    return table(
+        "Units of decisions on images and on changed copies",
+        ["measure", "value"],
+        rows,
+        {"overlap": "Jaccard index of the units of the largest contributions"},
+    )
+
+
 def tables(
     decisions: Decisions,
     units: Sequence[UnitCard],
@@ -212,12 +348,14 @@ def tables(
     names = [card.name for card in classes]
     return {
         "classes": class_table(classes),
+        "confusion": confusion_table(decisions, names),
+        "calibration": calibration_table(decisions),
         "class_units": use_table(classes),
         "units": unit_table(units),
         "categories": category_table(units),
         "residuals": residual_table(decisions),
         "reach": reach_table(decisions),
-        "explanations": explanation_table(explanations, names),
+        "explanations": explanation_table(explanations),
         "pairs": contrast_table(contrasts, names),
         "composition": composition_table(graph),
     }
