@@ -175,12 +175,14 @@ def _of_units(
         count=COUNT,
         look=lambda maps, first: values.append(maps[:, units].half()),
     )
-    size = next((e.picture.shape[1:] for some in best.values() for e in some), (1, 1))
+    shown = [e.picture for some in best.values() for e in some if e.picture is not None]
+    size = shown[0].shape[1:] if shown else (1, 1)
     pictures = np.zeros((len(units), COUNT, *size, 3), dtype=np.uint8)
     maps = np.zeros((len(units), COUNT, *values[0].shape[2:]), dtype=np.float32)
     for place, some in enumerate(best.values()):
         for rank, exemplar in enumerate(some):
-            pictures[place, rank] = exemplar.picture.movedim(0, -1).numpy()
+            if exemplar.picture is not None:
+                pictures[place, rank] = exemplar.picture.movedim(0, -1).numpy()
             maps[place, rank] = exemplar.map.numpy()
     return {
         "pictures": pictures,
