@@ -134,11 +134,11 @@ class Settled(torch.optim.SGD):
         self.support = support
 
     def routed_units(self):
-        units = SimpleNamespace(support=self.support, settled=torch.ones(4).bool())
+        units = SimpleNamespace(support=self.support, settled=torch.ones(4).bool(), bias=0.5)
         return {"2": units}
 
     def bias_ratio(self):
-        return {"2": torch.full((4, 24), 0.25)}
+        return {"0": torch.tensor([0.1, 0.25])}
 
 
 def test_connections_outside_a_settled_support_may_rest():
@@ -160,7 +160,8 @@ def test_connections_outside_a_settled_support_may_rest():
         net[2].weight.grad *= support
         optimizer.step()
     assert recorder.series("frozen/2.weight")[1][-1] == 0
-    assert recorder.series("bias/2")[1][-1] == 0.25
+    assert recorder.series("bias/0")[1][-1] == 0.25
+    assert recorder.series("bias/2")[1][-1] == 0.5
     assert not recorder.faults()
 
 
