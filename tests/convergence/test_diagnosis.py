@@ -1,5 +1,6 @@
 """Faults are named, sound runs are not accused, and conditions are counted."""
 
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -134,11 +135,11 @@ class Settled(torch.optim.SGD):
         self.support = support
 
     def routed_units(self):
-        units = SimpleNamespace(support=self.support, settled=torch.ones(4).bool())
+        units = SimpleNamespace(support=self.support, settled=torch.ones(4).bool(), bias=0.5)
         return {"2": units}
 
     def bias_ratio(self):
-        return {"2": torch.full((4, 24), 0.25)}
+        return {"0": torch.tensor([0.1, 0.25])}
 
 
 def test_connections_outside_a_settled_support_may_rest():
@@ -160,7 +161,8 @@ def test_connections_outside_a_settled_support_may_rest():
         net[2].weight.grad *= support
         optimizer.step()
     assert recorder.series("frozen/2.weight")[1][-1] == 0
-    assert recorder.series("bias/2")[1][-1] == 0.25
+    assert recorder.series("bias/0")[1][-1] == 0.25
+    assert recorder.series("bias/2")[1][-1] == 0.5
     assert not recorder.faults()
 
 
@@ -179,18 +181,22 @@ def test_readings_keep_to_their_budget(monkeypatch, cost):
     net = nn.Linear(1, 1)
     reader = Conditions(net, torch.optim.SGD(net.parameters(), lr=0.1), lambda m: m.weight.sum())
 
-    def read():
-        now[0] += cost
-        reader._readings += 1
-        return {"value": 1.0}
+    def reading(name, times):
+        def read():
+            now[0] += times * cost
+            return {name: 1.0}
 
-    monkeypatch.setattr(reader, "_read", read)
-    taken = 0
-    for _ in range(5000):
-        taken += len(reader.read())
+        return read
+
+    monkeypatch.setattr(reader, "_gradients", reading("gradients", 1))
+    monkeypatch.setattr(reader, "_curvature", reading("curvature", 3))
+    taken = Counter()
+    for _ in range(20_000):
+        taken.update(reader.read())
         now[0] += 1
-    assert taken >= 0.8 * 0.05 * now[0] / cost
-    assert (taken - 1) * cost <= 0.05 * now[0]
+    for name, times in (("gradients", 1), ("curvature", 3)):
+        assert taken[name] >= 0.7 * 0.025 * now[0] / (times * cost)
+        assert (taken[name] - 1) * times * cost <= 0.025 * now[0]
 
 
 @pytest.mark.parametrize(("scale", "noise"), [(1 / 8, 0.1), (8, 0.1), (1 / 8, 1), (8, 1)])
