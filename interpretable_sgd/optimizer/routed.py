@@ -8,7 +8,7 @@ from torch import Tensor
 
 from interpretable_sgd.optimizer.centring import can_centre, centred_gradients, input_sums
 from interpretable_sgd.optimizer.layer_gradients import Layer
-from interpretable_sgd.optimizer.phases import Phase, clock
+from interpretable_sgd.optimizer.phases import PHASES, Phase, clock
 from interpretable_sgd.optimizer.probabilities import waterfill
 from interpretable_sgd.optimizer.probes import Reduce
 from interpretable_sgd.optimizer.routed_gradient import (
@@ -21,6 +21,7 @@ from interpretable_sgd.optimizer.routed_gradient import (
     support,
 )
 from interpretable_sgd.optimizer.selector import (
+    LOOKAHEAD,
     MOMENTS,
     Selector,
     State,
@@ -45,7 +46,9 @@ class Routed(Selector):
     | `held`       | steps since the learning rate last changed                    |
     | `peak_lr`    | largest learning rate so far                                  |
     | `last_lr`    | learning rate of the last step                                |
-    | `formed`     | steps that forming took; -1 while it lasts                    |
+    | `phase`      | of the next step, an index into `PHASES`                      |
+    | `braked`     | steps that the brake took                                     |
+    | `formed`     | steps that brake and forming took                             |
     | `progress`   | position in the phase of routing, [0, 1]                      |
     | `asked`      | steps since `settle()` was called, from 1; 0 before           |
     | `settled_at` | steps taken when the rows were cut; -1 before                 |
@@ -63,14 +66,16 @@ class Routed(Selector):
             "held": 0,
             "peak_lr": 0.0,
             "last_lr": 0.0,
-            "formed": -1,
+            "phase": 0,
+            "braked": 0,
+            "formed": 0,
             "progress": 0.0,
             "asked": 0,
             "settled_at": -1,
         }
         if block_size >= weight[0].numel():
             everything = torch.ones_like(state[MOMENTS][0], dtype=torch.bool)
-            state |= {"formed": 0, "settled_at": 0, "support": everything}
+            state |= {"phase": PHASES.index("settle"), "settled_at": 0, "support": everything}
         return state
 
     @property
@@ -113,7 +118,7 @@ class Routed(Selector):
         if now == "form" and self._centres:
             self.probe.observe((self.state[MOMENTS].shape[-1] + 1,), input_sums)
             return
-        if now != "route":
+        if now not in ("brake", "route"):
             self.probe.rest(self.state.get("support"))
             return
         means = self.means
@@ -128,7 +133,7 @@ class Routed(Selector):
 
     def _reach(self, gradient: Tensor) -> Tensor | float:
         """tau eta: steps of the look-ahead times the rate, in units of the mean gradient."""
-        reach = self.options.lookahead * self.state["last_lr"]
+        reach = LOOKAHEAD * self.state["last_lr"]
         if not self.normalised:
             return reach
         return reach / gradient.square().mean().sqrt().clamp(min=torch.finfo(gradient.dtype).tiny)
@@ -153,6 +158,8 @@ class Routed(Selector):
     @property
     def _centres(self) -> bool:
         """Whether forming steps are taken on centred inputs: those of a head with a bias."""
+        if __import__("os").environ.get("CENTRE") == "0":
+            return False
         return self.is_head and all(map(can_centre, self.probe.layers))
 
     def _centred(self, gradient: Tensor, sums: Tensor | None) -> dict[Tensor, Tensor]:
@@ -175,10 +182,12 @@ class Routed(Selector):
         state["held"] = state["held"] + 1 if self.rate == state["last_lr"] else 0
         state["last_lr"] = self.rate
         now = phase(state)
-        times = clock(self.options.form, self.options.settle, self.scheduled)
+        times = clock(self.options.brake, self.options.form, self.options.settle, self.scheduled)
         clocked = state["steps"], self.rate, state["peak_lr"]
-        if now == "form" and times.has_formed(*clocked):
-            state["formed"] = state["steps"]
+        if now == "brake" and times.has_braked(*clocked):
+            now, state["phase"], state["braked"] = "form", PHASES.index("form"), state["steps"]
+        if now == "form" and times.has_formed(*clocked, state["braked"]):
+            state["phase"], state["formed"] = PHASES.index("route"), state["steps"]
         elif now == "route":
             progress = times.progress(*clocked, state["formed"])
             if state["asked"]:
@@ -201,7 +210,7 @@ class Routed(Selector):
             left = 1 - idle * (progress - before) / (1 - before)
             self.weight.mul_(shard_like(left, self.weight))
             return
-        state["settled_at"] = state["steps"]
+        state["phase"], state["settled_at"] = PHASES.index("settle"), state["steps"]
         state["support"] = support(self.matrix, self.means, self.block_size, COVER)
         for tensor in self.companions():
             tensor.mul_(shard_like(state["support"], tensor))
@@ -213,17 +222,15 @@ class Routed(Selector):
 
 
 def phase(state: State) -> Phase:
-    """The phase of the next step of a weight; "form" before its first, and for other methods."""
-    if "support" in state:
-        return "settle"
-    return "route" if state.get("formed", -1) >= 0 else "form"
+    """The phase of the next step of a weight; the first before any, and for other methods."""
+    return PHASES[state.get("phase", 0)]
 
 
 def ask_to_settle(state: State) -> None:
     """Have the next step cut every row to its support, on the statistics it brings itself if need be."""
     if phase(state) != "settle":
         state["asked"] = max(state["asked"], 1)
-        state["formed"] = max(state["formed"], 0)
+        state["phase"] = PHASES.index("route")
 
 
 @functools.cache

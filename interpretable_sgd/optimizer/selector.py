@@ -15,6 +15,9 @@ State = dict[str, Any]
 BETA = 0.9
 """Share of the past in running means."""
 
+LOOKAHEAD = 10.0
+"""tau, steps along the mean gradient at whose end connections are compared."""
+
 MOMENTS = "moments"
 
 
