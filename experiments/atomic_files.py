@@ -1,7 +1,5 @@
 """Files that are on the disk, whole, or not there: write, fsync, rename."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator

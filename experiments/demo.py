@@ -9,91 +9,225 @@ InterpretableSGD has 5.0 weights per class against 64, at most .2 % of a score o
 Same initial weights, batches and schedule for all. Beside them: SGD with an L1 penalty on the head, on
 the scenes, and sparse heads fitted on the frozen units of SGD's net. Validation images choose between
 each sparse head and its refit, and are looked at after each epoch; nothing else is chosen here, and
-test images are read once. A run that has finished is kept: stop with Ctrl-C, repeat the command,
-and it goes on with the next one.
+test images are read once. A run that has finished is kept, one that was cut goes on: stop with Ctrl-C, repeat
+the command.
 """
 
-from __future__ import annotations
-
 import argparse
-import ast
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
-from experiments import results
-from experiments.demo_report import write_reports
-from experiments.evaluation import measures
-from experiments.figures.accuracy import accuracy
-from experiments.figures.convergence import convergence
-from experiments.figures.explained import explained
-from experiments.figures.heads import heads
-from experiments.jobs import Job
-from experiments.problems import PROBLEMS
-from experiments.tables import pair_lines, run_table
-from experiments.threads import threads
-from interpretable_sgd import InterpretableSGD
+from experiments import demo_report, store
+from experiments.evaluation.metrics import DEFINITIONS
+from experiments.evaluation.sparse_heads import PostHoc
+from experiments.figures import convergence, fig7, frontier, weight_maps
+from experiments.figures.series import DENSE as DENSE_SERIES
+from experiments.figures.series import OURS as OURS_SERIES
+from experiments.launch import train_all
+from experiments.methods import DENSE, OURS, Method, check, l1, parse_options
+from experiments.models.registry import Model
+from experiments.recipes import RECIPES, Recipe
+from experiments.run import Environment, Protocol, Run, scaled
+from experiments.store import Stored
+from experiments.tables import Paired, frame, paired_by_seed, plain
 
-FIGURES = (convergence, accuracy, heads, explained)
+SCALE = "demo"
+SHOWN = 8  # test images whose maps are stored, for figures
+LOOKED = 150  # validation images with masks, to compare units with while they form
+COLUMNS = {
+    "test\nacc.": ("accuracy", ".1%"),
+    "valid.\nacc.": ("validation_accuracy", ".1%"),
+    "weights\n/class": ("weights_per_class", ".1f"),
+    "spar-\nsity": ("sparsity", ".1%"),
+    "residual\nat 5": ("residual_at_5", ".2%"),
+    "steps": ("steps", "d"),
+    "sec.": ("seconds", ".0f"),
+}
 
 
-def _option(text: str) -> tuple[str, Any]:
-    """An option and its value: a Python literal, or else a word."""
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        raise argparse.ArgumentTypeError(f"must be OPTION=VALUE, got {text!r}")
-    try:
-        return name, ast.literal_eval(value)
-    except (SyntaxError, ValueError):
-        return name, value
+@dataclass(frozen=True)
+class Problem:
+    """A data set of the demo with its network.
+
+    Attributes:
+        name: on the command line.
+        model: the network.
+        images: to train, validate and test on.
+        recipe: how long, at the learning rate chosen for SGD on validation images.
+        methods: ways to train it.
+    """
+
+    name: str
+    model: Model
+    images: tuple[int, int, int]
+    recipe: Recipe
+    methods: tuple[Method, ...] = (DENSE, OURS)
+
+    def data(self, share: float = 1.0) -> str:
+        """As a run names it, with fewer images for a quick look at the machinery.
+
+        >>> PROBLEMS["scenes"].data(0.1)
+        'scenes:train=500,validation=150,test=200'
+        """
+        least = 2 * self.recipe.batch
+        counts = [n if share == 1 else max(least, round(share * n)) for n in self.images]
+        names = zip(("train", "validation", "test"), counts, strict=True)
+        return f"{self.name}:" + ",".join(f"{name}={n}" for name, n in names)
+
+
+# Digits saturate: they test the machinery and say nothing about accuracy.
+PROBLEMS = {
+    problem.name: problem
+    for problem in (
+        Problem("digits", Model("digits_resnet"), (1083, 359, 355), RECIPES["digits"]["tiny"]),
+        Problem(
+            "scenes",
+            Model("small_resnet"),
+            (5000, 1500, 2000),
+            Recipe(epochs=8, batch=64, lr=0.2),
+            (DENSE, OURS, l1()),
+        ),
+        Problem("glyphs", Model("glyph_net"), (6000, 1500, 2000), RECIPES["glyphs"]["tiny"]),
+    )
+}
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit status, 130 after Ctrl-C."""
     args = _parse(argv)
-    with threads(args.threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(args.threads)
+    try:
         return _demo(args)
+    finally:
+        torch.set_num_threads(before)
+
+
+def grid(
+    data: Sequence[str], seeds: Sequence[int], share: float, options: dict[str, object]
+) -> list[Run]:
+    """Every method on every data set with every seed; `options` are those of InterpretableSGD."""
+    runs = []
+    for problem in map(PROBLEMS.__getitem__, data):
+        for seed in seeds:
+            for method in problem.methods:
+                heads = PostHoc() if method == DENSE else None
+                protocol = Protocol(looked=LOOKED, curves=True, shown=SHOWN, post_hoc=heads)
+                ours = method if method != OURS else replace(OURS, options=options)
+                run = Run(
+                    problem.data(share), problem.model, ours, problem.recipe, protocol, SCALE, seed
+                )
+                runs.append(scaled(run, share))
+    return runs
 
 
 def _demo(args: argparse.Namespace) -> int:
-    console = Console()
-    jobs = [
-        Job(PROBLEMS[name].scaled(args.scale), seed, optimizer, args.device, dict(args.set))
-        for name in args.data
-        for seed in args.seeds
-        for optimizer in PROBLEMS[name].contestants
-    ]
-    start = time.perf_counter()
-    records: list[results.Record] = []
-    stopped = False
+    console, environment = Console(), Environment(args.out, device=args.device)
+    runs = grid(args.data, args.seeds, args.scale, dict(args.set))
+    start, stopped = time.perf_counter(), False
+    failures: list[tuple[str, str]] = []
     try:
-        for record in _run(jobs, args.out, console):
-            records.append(record)
-            _summarise(args.out, records, len(jobs), start)
+        failures = train_all(runs, [environment], console)
     except KeyboardInterrupt:
         stopped = True
-    if records:
-        _summarise(args.out, records, len(jobs), start)
-        console.print(run_table(records))
-        for line in pair_lines(records):
+    finished = [stored for run in runs if (stored := run.stored(environment)) is not None]
+    if finished:
+        store.write_json(
+            args.out / "summary.json", summary(finished, len(runs), time.perf_counter() - start)
+        )
+        console.print(run_table(finished))
+        for line in pair_lines(finished):
             console.print(line, soft_wrap=True)
-        for draw in FIGURES:
-            for path in draw(args.out, records):
+        paths = [*figures(finished, args.out), args.out / "summary.json"]
+        for path in [*paths, *demo_report.write_reports(args.out, finished)]:
+            if path.suffix in (".png", ".json", ".html"):
                 console.print(f"wrote {path}", style="dim", soft_wrap=True)
-        console.print(f"wrote {args.out / 'summary.json'}", style="dim", soft_wrap=True)
-        for path in write_reports(args.out, records, args.scale):
-            console.print(f"wrote {path}", soft_wrap=True)
+    for label, message in failures:
+        console.print(f"{label} failed: {message}", style="red", markup=False, soft_wrap=True)
     if stopped:
-        console.print(f"stopped: {len(records)} of {len(jobs)} runs kept; repeat to go on")
+        console.print(f"stopped: {len(finished)} of {len(runs)} runs kept; repeat to go on")
         return 130
-    return 0
+    return 1 if failures else 0
+
+
+def figures(runs: Sequence[Stored], out: Path) -> list[Path]:
+    """Four figures of each data set that has a network of SGD and one of ours."""
+    paths = []
+    for data in dict.fromkeys(run["data"] for run in runs):
+        own = [run for run in runs if run["data"] == data]
+        if not {DENSE.name, OURS.name} <= {run["method"] for run in own}:
+            continue
+        name, model = data.partition(":")[0], own[0]["model"]
+        both = (OURS_SERIES, DENSE_SERIES)
+        paths += [
+            *convergence.convergence(own, out, data, SCALE, model, f"convergence-{name}"),
+            *frontier.frontier(own, out, [data], SCALE, model, f"accuracy-{name}"),
+            *weight_maps.heads(own, out, data, SCALE, f"heads-{name}", model=model),
+            *fig7.fig7(own, out, data, SCALE, both, (), model, f"explained-{name}"),
+        ]
+    return paths
+
+
+def summary(runs: Sequence[Stored], planned: int, seconds: float) -> store.Record:
+    """The content of summary.json: runs without their curves, paired differences, definitions.
+
+    Args:
+        runs: finished ones.
+        planned: how many were asked for; `complete` says whether all are there.
+        seconds: of the whole command, resumed runs not counted.
+    """
+    curves = ("epochs", "curves", "accuracy_at_weights", "sparse_heads")
+    content = {
+        "complete": len(runs) == planned,
+        "definitions": DEFINITIONS,
+        "runs": [{k: v for k, v in run.record.items() if k not in curves} for run in runs],
+        "paired_difference_of_accuracy": {
+            data: pair._asdict() for data, pair in pairs(runs).items() if pair is not None
+        },
+        "seconds": seconds,
+    }
+    return {**content, "hash": store.digest(content)}
+
+
+def pairs(runs: Sequence[Stored]) -> dict[str, Paired | None]:
+    """Per data set, InterpretableSGD's accuracy minus SGD's over the seeds that both have finished."""
+    rows = frame(runs)
+    found = {}
+    for data, own in rows.groupby("data", sort=False):
+        ours, dense = (own[own["method"] == method.name] for method in (OURS, DENSE))
+        found[str(data)] = paired_by_seed(ours, dense, "accuracy")
+    return found
+
+
+def run_table(runs: Sequence[Stored]) -> Table:
+    """One row per run."""
+    sizes = {run["data"].partition(":")[0]: run["n"]["test"] for run in runs}
+    table = plain("test images: " + ", ".join(f"{data} {n}" for data, n in sizes.items()))
+    for name in ("data", "optimizer", "seed", *COLUMNS):
+        table.add_column(name, justify="left" if name in ("data", "optimizer") else "right")
+    for run in runs:
+        cells = [format(run[key], form) for key, form in COLUMNS.values()]
+        table.add_row(run["data"].partition(":")[0], run["method"], str(run["seed"]), *cells)
+    return table
+
+
+def pair_lines(runs: Sequence[Stored]) -> list[str]:
+    """Per data set, the paired difference of test accuracy with its interval and n."""
+    lines = []
+    for data, pair in pairs(runs).items():
+        if pair is not None:
+            spread = "one seed, no interval" if pair.half_width is None else "95 % interval"
+            lines.append(
+                f"{data.partition(':')[0]}: {OURS.name} minus {DENSE.name}, test accuracy "
+                f"{pair.text(100)} points ({spread}, n = {pair.n})"
+            )
+    return lines
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -125,11 +259,10 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--set",
-        type=_option,
         nargs="+",
         default=[],
         metavar="OPTION=VALUE",
-        help="options of InterpretableSGD that are not to have their defaults, as foresight=0",
+        help="options of InterpretableSGD that are not to have their defaults, as block_size=3",
     )
     parser.add_argument("--scale", type=float, default=1.0, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
@@ -142,7 +275,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     if args.out.exists() and not args.out.is_dir():
         parser.error(f"--out must be a folder, got the file {args.out}")
     try:
-        InterpretableSGD([torch.zeros(1)], **dict(args.set))
+        args.set = parse_options(args.set)
+        check(replace(OURS, options=args.set))
     except (TypeError, ValueError) as error:
         parser.error(f"--set: {error}")
     if not 0 < args.scale <= 1:
@@ -154,40 +288,3 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device is cuda, but torch sees no CUDA device")
     return args
-
-
-def _run(jobs: Sequence[Job], out: Path, console: Console) -> Iterator[results.Record]:
-    """Finished runs in order: kept ones as they are, the others trained and stored."""
-    columns = (
-        "{task.description}",
-        "step {task.completed}/{task.total}",
-        "loss {task.fields[loss]}",
-    )
-    with Progress(
-        *(TextColumn(text) for text in columns), BarColumn(), TimeRemainingColumn(), console=console
-    ) as progress:
-        for job in jobs:
-            label = f"{job.problem.name}, {job.optimizer}, seed {job.seed}"
-            prepared = job.prepare()
-            record = results.stored(out, prepared.config)
-            if record is None:
-                task = progress.add_task(label, total=job.steps, loss="")
-                tell = partial(_advance, progress, task)
-                record = job.run(prepared, out, tell)
-            else:
-                progress.console.print(f"{label}: kept from an earlier run")
-            yield record
-
-
-def _advance(progress: Progress, task: TaskID, loss: float) -> None:
-    progress.update(task, advance=1, loss=f"{loss:.3f}")
-
-
-def _summarise(out: Path, records: list[results.Record], planned: int, start: float) -> None:
-    seconds = time.perf_counter() - start
-    content = results.summary(records, planned, measures.DEFINITIONS, seconds)
-    results.write_json(out / "summary.json", content)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

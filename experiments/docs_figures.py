@@ -6,25 +6,26 @@ With `--runs`, the folder of a finished `python -m experiments demo --seeds 0 1 
 numbers are first copied from there to docs/results/scenes.json; without it, the stored ones are drawn.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
-import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import results
-from experiments.figures.docs_frontier import frontier
-from experiments.figures.flow import flow
-from experiments.figures.head_maps import head_maps
+import numpy as np
+from matplotlib import rc_context
+
+from experiments import atomic_files, store
+from experiments.figures import frontier, weight_maps
+from experiments.store import Stored
 
 ROOT = Path(__file__).parents[1]
 MEASURED, PICTURES = ROOT / "docs/results/scenes.json", ROOT / "docs/pictures"
-DATA = "scenes"
-OWN = ("optimizer", "seed", "test_accuracy", "weights_per_class", "accuracy_at_weights", "hash")
-SHARED = ("source", "net", "sizes", "epochs", "batch", "schedule", "threads", "versions")
+DATA, SCALE = "scenes", "demo"
+METHODS = ("SGD", "InterpretableSGD")
+OWN = (*store.KEY, "accuracy", "weights_per_class", "accuracy_at_weights", "hash")
+SHARED = ("samples", "network", "recipe", "threads", "versions")
 DIGITS = 4
 
 
@@ -38,7 +39,7 @@ def main(argv: Sequence[str]) -> int:
     if args.runs is not None:
         if not (args.runs / "runs").is_dir():
             parser.error(f"--runs must be the folder of a finished demo, got {args.runs}")
-        store(collected(args.runs), MEASURED)
+        write(collected(args.runs), MEASURED)
     for picture in draw(json.loads(MEASURED.read_text()), PICTURES):
         print(f"wrote {picture}")
     return 0
@@ -46,7 +47,31 @@ def main(argv: Sequence[str]) -> int:
 
 def draw(measured: dict[str, Any], out: Path) -> list[Path]:
     """All pictures, in both colour schemes."""
-    return [*head_maps(out, measured), *frontier(out, measured), *flow(out)]
+    runs = stored_runs(measured)
+    data, model = runs[0]["data"], runs[0]["model"]
+    paths = []
+    with tempfile.TemporaryDirectory() as drafts, rc_context({"svg.fonttype": "none"}):
+        folder = Path(drafts)
+        weight_maps.heads(runs, folder, data, SCALE, "head-maps", (), model)
+        frontier.frontier(runs, folder, [data], SCALE, model)
+        for name in ("head-maps", "frontier"):
+            for scheme in ("light", "dark"):
+                picture = f"{name}-{scheme}.svg"
+                atomic_files.replace(out / picture, (folder / picture).read_bytes())
+                paths.append(out / picture)
+    return paths
+
+
+def stored_runs(measured: dict[str, Any]) -> list[Stored]:
+    """Runs as figures read them, of measured numbers; the first seed alone has weights."""
+    runs = []
+    for record in measured["runs"]:
+        run = Stored(Path("docs"), record)
+        weights = measured["weights"].get(record["method"])
+        arrays = {"weight": np.array(weights)} if record["seed"] == measured["seed"] else {}
+        run.__dict__["arrays"] = arrays  # in place of a file
+        runs.append(run)
+    return runs
 
 
 def collected(runs: Path) -> dict[str, Any]:
@@ -55,44 +80,40 @@ def collected(runs: Path) -> dict[str, Any]:
     Raises:
         ValueError: the folder has no run of the data.
     """
-    found = [json.loads(path.read_text()) for path in sorted(runs.glob("runs/*/record.json"))]
-    records = sorted(
-        (record for record in found if record["data"] == DATA),
-        key=lambda record: (record["optimizer"] != "SGD", record["seed"]),
-    )
-    if not records:
+    found = [
+        run
+        for run in store.load(runs)
+        if run["data"].partition(":")[0] == DATA and run["method"] in METHODS
+    ]
+    found.sort(key=lambda run: (METHODS.index(run["method"]), run["seed"]))
+    if not found:
         raise ValueError(f"runs must hold runs of {DATA}, got none in {runs}")
-    first, seed = records[0], records[0]["seed"]
-    seeds = " ".join(str(r["seed"]) for r in records if r["optimizer"] == first["optimizer"])
+    first = found[0]
+    seeds = " ".join(str(run["seed"]) for run in found if run["method"] == first["method"])
     return {
         "command": f"python -m experiments demo --seeds {seeds} --data {DATA}",
-        "config": {key: first["config"][key] for key in SHARED}
-        | {"lr": first["config"]["optimizer"]["lr"]},
+        "config": {key: first["config"].get(key) for key in SHARED},
         "hardware": first["hardware"],
         "n": first["n"],
-        "seed": seed,
-        "runs": [{key: record[key] for key in OWN} for record in records],
+        "seed": first["seed"],
+        "runs": [{key: run[key] for key in OWN} for run in found],
         "weights": {
-            record["optimizer"]: results.arrays(runs, record)["weight"].round(DIGITS).tolist()
-            for record in records
-            if record["seed"] == seed
+            run["method"]: run.arrays["weight"].round(DIGITS).tolist()
+            for run in found
+            if run["seed"] == first["seed"]
         },
     }
 
 
-def store(measured: dict[str, Any], place: Path) -> None:
+def write(measured: dict[str, Any], place: Path) -> None:
     """Write one line for each key, each run and each row of weights."""
     lines = [f"{json.dumps(key)}: {_lines(value)}" for key, value in measured.items()]
-    place.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    atomic_files.replace(place, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
 def _lines(value: Any) -> str:
     if isinstance(value, list):
-        return "[\n" + ",\n".join(results.canonical(item) for item in value) + "\n]"
+        return "[\n" + ",\n".join(store.canonical(item) for item in value) + "\n]"
     if isinstance(value, dict) and all(isinstance(item, list) for item in value.values()):
         return "{\n" + ",\n".join(f"{json.dumps(k)}: {_lines(v)}" for k, v in value.items()) + "\n}"
-    return results.canonical(value)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    return store.canonical(value)

@@ -1,7 +1,5 @@
 """The random generators of a process: read, set, and left as they were."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,11 +27,11 @@ def seed(number: int) -> None:
 
 def capture() -> dict[str, Any]:
     """The state of every generator, in types that load with `weights_only=True`."""
-    name, keys, *rest = np.random.get_state()
+    name, keys, *rest = np.random.get_state(legacy=True)
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     return {
         "python": random.getstate(),
-        "numpy": (name, keys.tolist(), *rest),
+        "numpy": (name, np.asarray(keys).tolist(), *rest),
         "torch": torch.get_rng_state(),
         "cuda": cuda,
     }

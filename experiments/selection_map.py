@@ -1,6 +1,6 @@
 """Figure 3's scene: which positions of one map EM routing and Dynamic-K let speak for each class.
 
-    python -m experiments.selection_map [--out runs/figures]
+    python -m experiments selection-map [--out runs/figures]
 
 A 7 x 7 map holds one bright object and faint clutter; three classes weigh its positions differently.
 EM routing gathers the positions whose votes lie within one standard deviation of the class mean: with
@@ -8,11 +8,8 @@ most votes near zero, these are the many that say nothing. Dynamic-K takes the k
 Writes selection_map.json and draws fig3 from it.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -94,7 +91,3 @@ def main(argv: Sequence[str]) -> int:
         )
     print(*fig3((), args.out), sep="\n")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

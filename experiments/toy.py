@@ -1,6 +1,6 @@
 """Figure 2's toy: a network whose units are known, trained three ways; what each class has learned.
 
-    python -m experiments.toy [--out runs/toy] [--seeds 3]
+    python -m experiments toy [--out runs/toy] [--seeds 3]
 
 A picture is a sum of noisy templates of six things; a class is a pair of them ("a laptop is a
 keyboard and a screen"), every such thing belongs to two classes, and any other thing may be in the
@@ -8,12 +8,10 @@ picture too. The hidden units are detectors of the templates and stay so: every 
 can be read. Writes toy.json and draws fig2 from it.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from experiments.figures.fig2 import fig2
-from interpretable_sgd import InterpretableSGD, route
+from experiments.methods import DENSE, NARROWED, dynamic
+from experiments.recipes import Recipe
+from interpretable_sgd import analysis
 
 CONCEPTS = ("keyboard", "screen", "remote control", "speaker", "table", "window")
 CLASSES = {
@@ -61,45 +61,17 @@ def network(templates: Tensor) -> nn.Sequential:
     Its weights start positive: a Dynamic-K layer sends no gradient to a product below zero, and
     with six units, unlike with hundreds, a class may have none above.
     """
-    model = nn.Sequential(
-        nn.Linear(PIXELS, len(CONCEPTS), bias=False),
-        nn.ReLU(),
-        nn.Linear(len(CONCEPTS), len(CLASSES)),
-    )
-    model[0].weight.data.copy_(templates)
-    model[0].requires_grad_(False)
-    model[2].weight.data.abs_()
-    return model
+    detectors = nn.Linear(PIXELS, len(CONCEPTS), bias=False).requires_grad_(False)
+    detectors.weight.data.copy_(templates)
+    head = nn.Linear(len(CONCEPTS), len(CLASSES))
+    head.weight.data.abs_()
+    return nn.Sequential(detectors, nn.ReLU(), head)
 
 
-def _sgd(model: nn.Sequential) -> torch.optim.Optimizer:
-    return torch.optim.SGD(model[2].parameters(), lr=LR, momentum=0.9, weight_decay=1e-3)
-
-
-def _dense(model: nn.Sequential) -> torch.optim.Optimizer:
-    return _sgd(model)
-
-
-def _routed(model: nn.Sequential) -> torch.optim.Optimizer:
-    route(model, k=K)
-    return _sgd(model)
-
-
-def _interpretable(model: nn.Sequential) -> torch.optim.Optimizer:
-    return InterpretableSGD(
-        model[2].parameters(),
-        lr=LR,
-        momentum=0.9,
-        weight_decay=1e-3,
-        block_size=K,
-        horizon=int(0.4 * EPOCHS * SAMPLES / BATCH),
-    )
-
-
-TRAININGS: dict[str, Callable[[nn.Sequential], torch.optim.Optimizer]] = {
-    "dense layer": _dense,
-    "Dynamic-2 layer": _routed,
-    "InterpretableSGD": _interpretable,
+TRAININGS = {
+    "dense layer": DENSE,
+    f"Dynamic-{K} layer": dynamic(K),
+    "InterpretableSGD": replace(NARROWED, options={"block_size": K}),
 }
 
 
@@ -109,16 +81,21 @@ def train(training: str, seed: int) -> dict[str, Any]:
     x, labels, templates = pictures(SAMPLES, generator)
     torch.manual_seed(seed)
     model = network(templates)
-    optimizer = TRAININGS[training](model)
+    method = TRAININGS[training]
+    recipe = Recipe(EPOCHS, BATCH, LR, schedule="constant", weight_decay=1e-3)
+    steps = EPOCHS * SAMPLES // BATCH
+    optimizer, schedulers = method.build(method.prepared(model), recipe, steps, seed)
     for _ in range(EPOCHS):
         for rows in torch.randperm(SAMPLES, generator=generator).split(BATCH):
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(x[rows]), labels[rows]).backward()
             optimizer.step()
+            for scheduler in schedulers:
+                scheduler.step()
     test_x, test_labels, _ = pictures(SAMPLES, generator)
     with torch.no_grad():
         correct = model(test_x).argmax(1) == test_labels
-    head = model[2]
+    head = analysis.find_head(model)
     return {
         "training": training,
         "seed": seed,
@@ -175,7 +152,3 @@ def main(argv: Sequence[str]) -> int:
             print(f"  {klass:11} = {text}")
     print(f"\n{stored}", *fig2((), args.out), sep="\n")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

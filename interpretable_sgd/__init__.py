@@ -1,5 +1,6 @@
 """Classifiers with about five readable units per class, by changing the optimizer."""
 
+from interpretable_sgd.convergence.check import RateCheck, check_rate
 from interpretable_sgd.convergence.gradients import gradient_product
 from interpretable_sgd.convergence.rate_test import Rate, estimate_rate
 from interpretable_sgd.convergence.recorder import Recorder
@@ -21,8 +22,10 @@ __all__ = [
     "InterpretableSGD",
     "PoissonBatchSampler",
     "Rate",
+    "RateCheck",
     "Recorder",
     "RoutedUnits",
+    "check_rate",
     "estimate_rate",
     "gradient_product",
     "route",

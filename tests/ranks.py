@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from experiments.training.hard_exit import leave
+from experiments.training.distributed import leave
 
 
 def spawned(target: Callable[..., Any], folder: Path, *args: Any, ranks: int = 2) -> list[Any]:

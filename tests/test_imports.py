@@ -52,10 +52,11 @@ FORBIDDEN = {
     "theory": {"experiments"},
     "experiments": {"theory"},
     "experiments.datasets": {"experiments.training", "experiments.figures"},
-    "experiments.figures": {LIBRARY, "experiments.training"},
-    "experiments.tables": {LIBRARY, "experiments.training"},
-    "experiments.training": {"experiments.paper", "experiments.figures"},
-    "experiments.paper.tables": {LIBRARY, "experiments.training"},
+    "experiments.training": {"experiments.figures", "experiments.tables", "experiments.paper"},
+    "experiments.evaluation": {"experiments.figures", "experiments.tables", "experiments.training"},
+    "experiments.run": {"experiments.figures", "experiments.tables", "experiments.paper"},
+    "experiments.figures": {LIBRARY, "experiments.training", "experiments.run"},
+    "experiments.tables": {LIBRARY, "experiments.training", "experiments.run"},
 }
 
 

@@ -1,7 +1,5 @@
 """Made-up maps and labels of the sizes and kinds of Broden's, for benchmarks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -63,11 +61,7 @@ class Samples:
 
 
 def _draw(
-    rng: np.random.Generator,
-    numbers: dict[str, np.ndarray],
-    index: int,
-    channels: int,
-    side: int,
+    rng: np.random.Generator, numbers: dict[str, np.ndarray], index: int, channels: int, side: int
 ) -> ConceptSample:
     entries: list[np.ndarray | int] = []
     for kind in PIXELS:

@@ -9,8 +9,6 @@ shapes of torchvision's; a test counts the same bytes in the collectives of a sm
 A ring's all-reduce of n bytes sends 2 (W - 1) / W n from each of W ranks.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,11 +18,10 @@ import torch
 import torchvision
 from torch import nn
 
-from experiments import results
+from experiments import store
+from experiments.methods import PER_SAMPLE_PLANES, STATISTIC_PLANES
 
 FLOAT32 = 4  # bytes; statistics are float32 or wider whatever the weights are
-PLANES = {"gate": 2, "contribution": 2, "weight": 1, "softmax": 1, "activation": 1}
-PER_SAMPLE = 5
 MEGABYTE = 1e6
 ROUTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -51,10 +48,10 @@ def layers(model: nn.Module, lipschitz: str = "gate", per_sample: bool = False) 
 
     Args:
         model: not copied to anywhere.
-        lipschitz: the optimizer's option, a name of `PLANES`.
+        lipschitz: the optimizer's option, a name of `STATISTIC_PLANES`.
         per_sample: whether masks are.
     """
-    planes = PER_SAMPLE if per_sample else PLANES[lipschitz]
+    planes = PER_SAMPLE_PLANES if per_sample else STATISTIC_PLANES[lipschitz]
     return [
         Layer(
             name,
@@ -88,7 +85,7 @@ def choices(found: Sequence[Layer]) -> dict[str, list[Layer]]:
     return {"none: plain DDP": [], "head": [found[-1]], "layer4 and head": last, "all": [*found]}
 
 
-def rows(model: nn.Module, ranks: Sequence[int]) -> dict[str, results.Record]:
+def rows(model: nn.Module, ranks: Sequence[int]) -> dict[str, store.Record]:
     """By choice, bytes of the statistics and what each rank sends, in all and over plain DDP."""
     gradients = gradient_bytes(model)
     return {
@@ -134,7 +131,7 @@ def main(argv: Sequence[str]) -> int:
                 print(f"| {layer.name} | {shape} | {_mb(layer.weight)} | {_mb(layer.statistic)} |")
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        results.write_json(args.out, answer)
+        store.write_json(args.out, answer)
     return 0
 
 

@@ -12,13 +12,10 @@ The data are made up to be like Broden's: smooth maps of 7 x 7, planes of colour
 materials that together hold 1197 labels, and scenes and textures of whole images.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import platform
 import statistics
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,11 +25,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from experiments import results
+from experiments import store
 from experiments.bench import broden_like, dissection_baselines
 from experiments.bench.broden_like import LABELS, SIDE
-from experiments.bench.peak_memory import extra_peak
-from experiments.bench.timing import CLOCKS, turns
+from experiments.bench.timing import CLOCKS, extra_peak, turns
 from interpretable_sgd.analysis import dissect
 from interpretable_sgd.analysis.concepts import ConceptSample
 from interpretable_sgd.analysis.dissection import (
@@ -80,11 +76,11 @@ def main(argv: Sequence[str]) -> int:
         answer[part] = parts[part](args)
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        results.write_json(args.out, answer)
+        store.write_json(args.out, answer)
     return 0
 
 
-def tally(args: argparse.Namespace) -> results.Record:
+def tally(args: argparse.Namespace) -> store.Record:
     """One block of images, counted in every way; all must agree."""
     vocabulary, block = broden_like.table(), _block(args.images, UNITS)
     maps, thresholds, samples = block
@@ -125,7 +121,7 @@ def tally(args: argparse.Namespace) -> results.Record:
     print(f"{100 * masks.mean():.2f} % of the pixels\n")
     print("| contestant | ms an image | loop's time over its own | lowest, highest of a round |")
     print("|---|---|---|---|")
-    rows: results.Record = {}
+    rows: store.Record = {}
     for name, own_times in zip(contestants, times, strict=True):
         ratios = sorted(loop / mine for loop, mine in zip(times[0], own_times, strict=True))
         milliseconds = 1e3 * statistics.median(own_times) / args.images
@@ -139,13 +135,13 @@ def tally(args: argparse.Namespace) -> results.Record:
     return rows
 
 
-def growth(args: argparse.Namespace) -> results.Record:
+def growth(args: argparse.Namespace) -> store.Record:
     """Exponent of the counting time in images, units and pairings, by least squares on logarithms."""
     sizes = {"images": (32, 64, 128, 256), "units": (256, 512, 1024, 2048), "pairings": (1, 4, 16)}
     base = {"images": 32, "units": 256, "pairings": 1}
     vocabulary = broden_like.table()
     print("\n| size | values | ms | exponent |\n|---|---|---|---|")
-    rows: results.Record = {}
+    rows: store.Record = {}
     for name, values in sizes.items():
         calls = []
         for value in values:
@@ -162,10 +158,10 @@ def growth(args: argparse.Namespace) -> results.Record:
     return rows
 
 
-def memory(args: argparse.Namespace) -> results.Record:
+def memory(args: argparse.Namespace) -> store.Record:
     """Peak of a whole dissection above what was held before, by number of images."""
     print("\n| images | extra MB at the peak |\n|---|---|")
-    rows: results.Record = {}
+    rows: store.Record = {}
     _dissect(64)  # compiled code and libraries stay in memory
     for n in (256, 1024, 4096):
         peak = extra_peak(partial(_dissect, n, memory=2**18))
@@ -174,7 +170,7 @@ def memory(args: argparse.Namespace) -> results.Record:
     return rows
 
 
-def broden(args: argparse.Namespace) -> results.Record:
+def broden(args: argparse.Namespace) -> store.Record:
     """Time of all of Broden, from runs of three lengths, and of the thresholds at its full size."""
     lengths = (256, 512, 1024)
     calls = [partial(_dissect, n, permutations=p) for p in (0, PERMUTATIONS) for n in lengths]
@@ -227,7 +223,3 @@ def _block(images: int, units: int) -> tuple[Tensor, Tensor, Sequence[ConceptSam
 def _exponent(values: Sequence[int], seconds: Sequence[float]) -> float:
     logs = [[math.log(x) for x in series] for series in (values, seconds)]
     return statistics.linear_regression(*logs).slope
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

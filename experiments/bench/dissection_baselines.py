@@ -3,8 +3,6 @@
 Index legend: ``n`` image, ``u`` unit, ``l`` label. Each returns the intersections, (u, l).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 from interpretable_sgd.analysis.dissection import Labels
 
 Maps = NDArray[np.float32]
+Axis = tuple[NDArray[np.int64], NDArray[np.int64], Maps]
 
 
 def per_image_and_unit(
@@ -69,13 +68,13 @@ def _look_up(row: NDArray[np.int64], mask: NDArray[np.bool_], image: Labels) -> 
     row[image.whole] += mask.sum()
 
 
-def _axis(source: int, target: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Maps]:
+def _axis(source: int, target: int) -> Axis:
     at = ((np.arange(target) + 0.5) * (source / target) - 0.5).clip(0, source - 1)
     lower = at.astype(np.int64)
     return lower, np.minimum(lower + 1, source - 1), (at - lower).astype(np.float32)
 
 
-def _upsampled(map_: Maps, rows: tuple, columns: tuple) -> Maps:
+def _upsampled(map_: Maps, rows: Axis, columns: Axis) -> Maps:
     lower, upper, way = rows
     tall = map_[lower] + (map_[upper] - map_[lower]) * way[:, None]
     lower, upper, way = columns

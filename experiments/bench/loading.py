@@ -13,12 +13,9 @@ Contestants take turns; a number is the median over rounds, a ratio that of the 
 of loaded and step makes the other wait; on a CPU each also takes cores from the other.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -31,11 +28,11 @@ from torch import Tensor, nn
 from torch.optim import SGD
 from torch.utils.data import DataLoader, Dataset
 
-from experiments import results
-from experiments.datasets.dataset import Images
-from experiments.datasets.registry import OUT, SCALES, open_images
-from experiments.models.resnets import build
-from experiments.training.sampler import Order
+from experiments import store
+from experiments.datasets.dataset import LabelledData, collate
+from experiments.datasets.registry import OUT, SCALES, open_data
+from experiments.models.registry import Model
+from experiments.training.sampler import EpochSampler
 
 Batch = tuple[Tensor, Tensor]
 
@@ -49,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--data", default="places365", help="name[:path][,option=value]...")
     parser.add_argument("--scale", choices=SCALES, default="tiny", help="of data without a path")
-    parser.add_argument("--net", default="resnet18", help="by the paper's names")
+    parser.add_argument("--net", default="resnet18", help="resnet18 or resnet50")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--images", type=int, default=1024, help="in a round, about")
@@ -68,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
         parser.error(f"--images must be at least two batches, {2 * args.batch}, got {args.images}")
     torch.set_num_threads(args.threads)
     try:
-        images = open_images(args.data, scale=args.scale, out=args.folder)
+        images = open_data(args.data, scale=args.scale, out=args.folder)
         contestants = contestants_of(images, args)
     except ValueError as error:
         parser.error(str(error))
@@ -78,27 +75,31 @@ def main(argv: Sequence[str]) -> int:
         "net": args.net,
         "batch": args.batch,
         "workers": args.workers,
-        "hardware": results.hardware(args.device),
-        "versions": results.versions(),
+        "hardware": store.hardware(args.device),
+        "versions": store.versions(),
         "images_per_second": rates,
     }
     _print(answer, images)
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        results.write_json(args.out, answer)
+        store.write_json(args.out, answer)
     return 0
 
 
-def contestants_of(images: Images, args: argparse.Namespace) -> dict[str, Callable[[], float]]:
+def contestants_of(
+    images: LabelledData, args: argparse.Namespace
+) -> dict[str, Callable[[], float]]:
     """What is measured; each call gives images a second.
 
     Raises:
         ValueError: no such net; fewer images than a batch.
     """
     device = torch.device(args.device)
-    training = Training(build(args.net, images.classes, images.size, images.channels), device)
+    training = Training(Model(args.net).build(images.shape, images.classes), device)
     # epochs enough for a round, each in an order of its own
-    order = Order(len(images.train), args.batch, 1 + args.images // len(images.train), seed=0)
+    order = EpochSampler(
+        len(images.train), args.batch, 1 + args.images // len(images.train), seed=0
+    )
     steps = min(len(order), args.images // args.batch)
     keys = [key for batch in islice(order, steps) for key in batch]
     ready = next(iter(loader(images, order, 0)))
@@ -110,7 +111,7 @@ def contestants_of(images: Images, args: argparse.Namespace) -> dict[str, Callab
         return len(keys) / (time.perf_counter() - start)
 
     return {
-        "decoded": partial(one_by_one, lambda key: images.train.images[key[1]]),
+        "decoded": partial(one_by_one, lambda key: images.train.samples[key[1]]),
         "augmented": partial(one_by_one, images.train.__getitem__),
         "loaded": lambda: rate(loader(images, order, args.workers), steps, lambda batch: None),
         "step": lambda: rate((ready for _ in count()), steps, training.step, training.wait),
@@ -141,12 +142,14 @@ class Training:
 
 
 def loader(
-    images: Images, order: Order, workers: int, device: torch.device | None = None
+    images: LabelledData, order: EpochSampler, workers: int, device: torch.device | None = None
 ) -> DataLoader[Batch]:
     """As training loads."""
     pinned = device is not None and device.type == "cuda"
     train: Dataset[Any] = images.train
-    return DataLoader(train, batch_sampler=order, num_workers=workers, pin_memory=pinned)
+    return DataLoader(
+        train, batch_sampler=order, num_workers=workers, collate_fn=collate, pin_memory=pinned
+    )
 
 
 def rate(
@@ -202,10 +205,10 @@ def verdict(loaded: float, together: float, workers: int) -> str:
     )
 
 
-def _print(answer: results.Record, images: Images) -> None:
+def _print(answer: store.Record, images: LabelledData) -> None:
     hardware, rates = answer["hardware"], answer["images_per_second"]
     print(
-        f"{images.name}, {images.channels} x {images.size} x {images.size}, {answer['net']}, batch "
+        f"{images.name}, {' x '.join(map(str, images.shape))}, {answer['net']}, batch "
         f"{answer['batch']}, {answer['workers']} workers; {hardware['device']}, {hardware['cores']} "
         f"cores, {hardware['threads']} threads\n"
     )
@@ -219,7 +222,3 @@ def _print(answer: results.Record, images: Images) -> None:
         for name in ("loaded", "together")
     }
     print(f"\n{verdict(ratios['loaded'], ratios['together'], answer['workers'])}")
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -8,14 +8,11 @@ two steps of one round. A second SGD shows what the machine's noise alone would 
 fresh process's growth in resident memory (CPU, on Linux) or the allocator's peak (CUDA).
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import multiprocessing
 import random
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -31,21 +28,15 @@ from rich.table import Table
 from torch import nn
 from torchvision.models import resnet18
 
-from experiments import results
-from interpretable_sgd import InterpretableSGD
+from experiments import store
+from experiments.bench.timing import own_peak
+from experiments.methods import BENCHMARKED, EXPECTED_WARNING
+from experiments.recipes import Recipe
 
 TARGET = 1.03
-SETTINGS = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
+RECIPE = Recipe(epochs=1, batch=64, lr=0.1)
 CLASSES, SIDE, WARM = 10, 32, 3
-STATUS = Path("/proc/self/status")
-EXPECTED_WARNING = "masks per sample do not descend"  # time is all that matters here
-CONTESTANTS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
-    "SGD": (torch.optim.SGD, {}),
-    "SGD again": (torch.optim.SGD, {}),
-    "InterpretableSGD": (InterpretableSGD, {}),
-    "all layers routed": (InterpretableSGD, {"layers": "all"}),
-    "per-sample, paper": (InterpretableSGD, {"mask": "per-sample", "probabilities": "paper"}),
-}
+CONTESTANTS = {method.name: method for method in BENCHMARKED}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -61,14 +52,13 @@ def main(argv: Sequence[str]) -> int:
         console.print(verdict(answer), soft_wrap=True)
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        results.write_json(args.out, answers)
+        store.write_json(args.out, answers)
     return 0
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m experiments bench optimizer",
-        description=(__doc__ or "").partition("\n")[0],
+        prog="python -m experiments bench optimizer", description=(__doc__ or "").partition("\n")[0]
     )
     present = ["cpu"] + ["cuda"] * torch.cuda.is_available()
     parser.add_argument("--steps", type=int, default=60, help="rounds that count (default 60)")
@@ -86,21 +76,22 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     return args
 
 
-def measure(device: str, steps: int, batch: int, *, memory: bool = True) -> results.Record:
+def measure(device: str, steps: int, batch: int, *, memory: bool = True) -> store.Record:
     """Ratios of every contestant to SGD on one device."""
     calls = {name: training_step(name, device, batch) for name in CONTESTANTS}
     seconds = rounds(calls, steps, device)
     peaks = peak_growths(device, batch) if memory else {}
     dense = peaks.get("SGD")
-    rows = {}
+    rows: dict[str, Any] = {}
     for name, own in seconds.items():
+        peak = peaks.get(name)
         ratios = [a / b for a, b in zip(own, seconds["SGD"], strict=True)]
         rows[name] = {
             "milliseconds": 1e3 * statistics.median(own),
             "ratio": statistics.median(ratios),
             "ratio_95": median_interval(ratios),
-            "peak_bytes": peaks.get(name),
-            "peak_ratio": peaks[name] / dense if dense else None,
+            "peak_bytes": peak,
+            "peak_ratio": peak / dense if peak and dense else None,
         }
     return {
         "contestants": rows,
@@ -108,21 +99,20 @@ def measure(device: str, steps: int, batch: int, *, memory: bool = True) -> resu
         "batch": batch,
         "target": TARGET,
         "holds": rows["InterpretableSGD"]["ratio"] <= TARGET,
-        "hardware": results.hardware(device),
-        "versions": results.versions(),
+        "hardware": store.hardware(device),
+        "versions": store.versions(),
     }
 
 
 def training_step(name: str, device: str, batch: int) -> Callable[[], None]:
     """Forward, backward and update of a fresh ResNet-18 on fixed random images."""
-    kind, extra = CONTESTANTS[name]
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(batch, 3, SIDE, SIDE, generator=generator).to(device)
     labels = torch.randint(CLASSES, (batch,), generator=generator).to(device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = resnet18(num_classes=CLASSES).to(device)
-    optimizer = kind(model.parameters(), **SETTINGS, **extra)
+    optimizer, _ = CONTESTANTS[name].build(model, RECIPE, steps=1, seed=0)
 
     def call() -> None:
         optimizer.zero_grad()
@@ -180,25 +170,17 @@ def peak_growths(
 
 def _peak_growth(name: str, device: str, batch: int) -> int | None:
     warnings.filterwarnings("ignore", message=EXPECTED_WARNING)
-    before = _peak_resident()
+    before = own_peak()
     call = training_step(name, device, batch)
     for _ in range(3):
         call()
     if device == "cuda":
         return torch.cuda.max_memory_allocated()
-    after = _peak_resident()
+    after = own_peak()
     return None if before is None or after is None else after - before
 
 
-def _peak_resident() -> int | None:
-    """This process's own peak; getrusage's would begin at its parent's."""
-    if not STATUS.exists():
-        return None
-    line = next(s for s in STATUS.read_text().splitlines() if s.startswith("VmHWM"))
-    return 1024 * int(line.split()[1])
-
-
-def table(answer: results.Record) -> Table:
+def table(answer: store.Record) -> Table:
     """One row per contestant."""
     machine = answer["hardware"]
     title = (
@@ -223,7 +205,7 @@ def table(answer: results.Record) -> Table:
     return shown
 
 
-def verdict(answer: results.Record) -> str:
+def verdict(answer: store.Record) -> str:
     """Whether the claim holds, with its numbers."""
     row = answer["contestants"]["InterpretableSGD"]
     word = "holds" if answer["holds"] else "does not hold"
@@ -231,7 +213,3 @@ def verdict(answer: results.Record) -> str:
         f"target {TARGET:.2f} {word}: median ratio {row['ratio']:.3f} "
         f"({row['ratio_95'][0]:.3f}-{row['ratio_95'][1]:.3f}, n = {answer['n']})"
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

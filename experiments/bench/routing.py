@@ -5,7 +5,7 @@ faster than ``(x[:, None] * W).topk(K)`` with at most 1/20 of its extra memory; 
 linearly in each of B, O, M; a ResNet-18 training step with a routed head takes at most 1.03 times
 the dense one.
 
-    python -m experiments.bench.routing [--only layers growth resnet] [--threads N] [--device cuda]
+    python -m experiments bench routing [--only layers growth resnet] [--threads N] [--device cuda]
 
 Contestants take turns within one run; a number is the median over turns. ``--clock cpu`` counts the
 processor time of this process alone, which on a busy machine and with one thread is the fairer clock.
@@ -15,15 +15,13 @@ import argparse
 import math
 import platform
 import statistics
-import sys
-import time
 from collections.abc import Callable, Sequence
-from itertools import product
 
 import torch
 from torch import Tensor, nn
+from torchvision.models import resnet18
 
-from experiments.bench.peak_memory import extra_peak
+from experiments.bench.timing import CLOCKS, extra_peak, turns
 from interpretable_sgd import DynamicConv2d, DynamicLinear, EMRoutingLinear, route
 
 LINEAR_SIZES = [(256, 10, 512, 5), (256, 365, 512, 5), (256, 365, 2048, 25), (64, 1000, 2048, 5)]
@@ -33,7 +31,6 @@ EM_LIMIT = 5e7  # votes; EM routing holds several tensors of all of them
 GROWTH_BASE = {"B": 128, "O": 256, "M": 512}
 GROWTH_FACTORS = (1, 2, 4, 8)
 GROWTH_K = 5
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 class Straightforward(nn.Module):
@@ -127,12 +124,10 @@ def growth(args: argparse.Namespace) -> None:
 
 def resnet(args: argparse.Namespace) -> None:
     """A whole training step of ResNet-18 with a routed head, over the dense one."""
-    from torchvision.models import resnet18
-
     torch.manual_seed(0)
     images = torch.rand(16, 3, 224, 224, device=args.device)
     labels = torch.randint(365, (16,), device=args.device)
-    calls = []
+    calls: list[Callable[[], None]] = []
     for model in (resnet18(num_classes=365), route(resnet18(num_classes=365), k=5)):
         model.to(args.device)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
@@ -143,9 +138,9 @@ def resnet(args: argparse.Namespace) -> None:
             optimizer.step()
 
         calls.append(step)
-    turns = _turns(calls, args)
-    ratios = [routed / dense for dense, routed in zip(*turns, strict=True)]
-    dense, routed = (statistics.median(t) for t in turns)
+    times = _turns(calls, args)
+    ratios = [routed / dense for dense, routed in zip(*times, strict=True)]
+    dense, routed = (statistics.median(each) for each in times)
     error = statistics.stdev(ratios) / len(ratios) ** 0.5
     print(
         f"\nResNet-18 step, batch 16 of 224 x 224, 365 classes: dense {1e3 * dense:.0f} ms, "
@@ -173,11 +168,13 @@ def _table(
     naive_time, naive_peak = times["straightforward"], peaks["straightforward"]
     for name in contestants:
         peak = peaks[name]
-        known = peak is not None and naive_peak is not None
+        memory, share = "?", "?"
+        if peak is not None and naive_peak is not None:
+            memory, share = f"{peak / 1e6:.1f}", f"{peak / naive_peak:.4f}"
         print(
             f"| {kind} | {', '.join(map(str, size))} | {name} | {1e3 * times[name]:.2f} "
-            f"| {times[name] / dense:.1f} | {f'{peak / 1e6:.1f}' if known else '?'} "
-            f"| {naive_time / times[name]:.1f} | {f'{peak / naive_peak:.4f}' if known else '?'} |",
+            f"| {times[name] / dense:.1f} | {memory} "
+            f"| {naive_time / times[name]:.1f} | {share} |",
             flush=True,
         )
 
@@ -206,23 +203,5 @@ def _interleaved(calls: list[Callable[[], None]], args: argparse.Namespace) -> l
 
 
 def _turns(calls: list[Callable[[], None]], args: argparse.Namespace) -> list[list[float]]:
-    """Seconds of every call in every round, after one that does not count."""
-    clock = CLOCKS[args.clock]
-    times: list[list[float]] = [[] for _ in calls]
-    for round_, (which, call) in product(range(-1, args.rounds), enumerate(calls)):
-        _wait(args.device)
-        start = clock()
-        call()
-        _wait(args.device)
-        if round_ >= 0:
-            times[which].append(clock() - start)
-    return times
-
-
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    wait = torch.cuda.synchronize if args.device == "cuda" else lambda: None
+    return turns(calls, args.rounds, args.clock, wait)

@@ -1,20 +1,16 @@
 """Concept data for dissection: drawn scenes and glyphs, where it is known which pixels show what."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch
 
 from experiments.datasets import broden, presets
-from experiments.datasets.dataset import Images
-from experiments.datasets.presets import shown_at
+from experiments.datasets.dataset import LabelledData
+from experiments.datasets.presets import stand_in, written
 from experiments.datasets.registry import OUT, check_scale
 from experiments.datasets.rng import check_integer, check_split
 from experiments.datasets.spec import parse
-from experiments.datasets.stand_ins.broden import write_broden
 from experiments.datasets.synthetic.base import Generated
-from experiments.datasets.write_once import written
 from interpretable_sgd.analysis.concepts import Broden, ConceptArrays, ConceptSample, numbered
 
 
@@ -26,7 +22,7 @@ class GeneratedConcepts:
         split: "train", "validation" or "test".
         n: number of images.
 
-    >>> from experiments.data.scenes import Scenes
+    >>> from experiments.datasets.synthetic.scenes import Scenes
     >>> concepts = GeneratedConcepts(Scenes(), "test", 3)
     >>> len(concepts.table), concepts[0].image.shape, concepts[0].size
     (16, torch.Size([3, 24, 24]), (24, 24))
@@ -55,27 +51,27 @@ class GeneratedConcepts:
         return f"{self.split} {index}"
 
 
-def drawn(source: Generated, split: str, n: int) -> ConceptArrays:
+def concept_arrays(source: Generated, split: str, n: int) -> ConceptArrays:
     """The first n images of a split with their masks, drawn once: for those who read them often."""
     images, _ = source.tensors(split, n)
     return ConceptArrays.of_masks(images, source.masks(split, n), names=source.concept_names)
 
 
-def concepts_of(images: Images, n: int, split: str = "test") -> GeneratedConcepts | None:
-    """Concept data that shows what a set of images shows; None for real images, which carry no masks.
+def concepts_of(data: LabelledData, n: int, split: str = "test") -> GeneratedConcepts | None:
+    """Concept data that shows what some data shows; None for real images, which carry no masks.
 
-    The net is given them as ``dissect(..., prepare=images.prepare)`` does.
+    The net is given them as ``dissect(..., prepare=data.prepare)`` does.
 
     Args:
-        images: as `open_images` gives them.
+        data: as `open_data` gives it.
         n: number of labelled images.
         split: they are drawn for.
 
-    >>> from experiments.data.named import open_images
-    >>> concepts_of(open_images("scenes:train=24"), 3).name(2)
+    >>> from experiments.datasets.registry import open_data
+    >>> concepts_of(open_data("scenes:train=24"), 3).name(2)
     'test 2'
     """
-    return None if images.drawn is None else GeneratedConcepts(images.drawn, split, n)
+    return None if data.source is None else GeneratedConcepts(data.source, split, n)
 
 
 def open_concepts(
@@ -89,7 +85,7 @@ def open_concepts(
     Args:
         text: ``broden`` or ``broden:path``.
         scale: tiny, small or paper.
-        size: pixels of a side of a stand-in's images, as for `open_images`.
+        size: pixels of a side of a stand-in's images, as for `open_data`.
         out: folder below which a stand-in is written; None for ``runs``.
 
     Raises:
@@ -103,7 +99,11 @@ def open_concepts(
     if options:
         raise ValueError(f"broden takes a path and no options, got {', '.join(options)}")
     if path is None:
-        stand_in = shown_at(scale, presets.PLACES365, "broden", broden.EXPECTED).at(size)
-        data = (out or OUT) / "data"
-        path = written(data, "broden", stand_in.parameters(), lambda p: write_broden(p, stand_in))
+        chosen = stand_in(scale, presets.PLACES365, "broden", broden.EXPECTED, size)
+        path = written(
+            (out or OUT) / "data",
+            "broden",
+            chosen.parameters(),
+            lambda draft: broden.write_broden(draft, chosen),
+        )
     return Broden(broden.find(path))

@@ -1,7 +1,5 @@
 """The handwritten digits that come with scikit-learn, 1797 images of 8 x 8, split by class."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar
 

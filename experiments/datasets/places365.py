@@ -1,24 +1,27 @@
-"""Places365-Standard in its easy directory structure: a folder for each class, in `train` and in `val`."""
-
-from __future__ import annotations
+"""Places365-Standard, a folder for each class in `train` and in `val`; and scenes written so."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms.v2 import functional
 
-from experiments.datasets.errors import DataError, found_at
-from experiments.datasets.image_files import Pictures
+from experiments.datasets.dataset import Pictures
+from experiments.datasets.presets import StandIn
+from experiments.datasets.spec import DataError, found_at
+from experiments.datasets.transforms import PART, WHOLE
 
 FOLDER = "places365_standard"
 PAGE = "http://places2.csail.mit.edu/download.html"
 PARTS = ("train", "val")
 SIZE = 224
+QUALITY = 95  # of a stand-in's JPEG files
 MOST_HELD_OUT = 50  # of each class's 3,068 to 5,000: half as many as it has test images
 EXPECTED = (
     f"{FOLDER} with train/CLASS/*.jpg and val/CLASS/*.jpg, which places365standard_easyformat.tar of "
@@ -129,3 +132,32 @@ def _names(root: Path, files: ImageFolder) -> str:
     """SHA-256 of the names of all files below the root."""
     names = "\n".join(Path(name).relative_to(root).as_posix() for name, _ in files.samples)
     return hashlib.sha256(names.encode()).hexdigest()
+
+
+def write_places365(root: Path, stand_in: StandIn) -> None:
+    """Write `places365_standard` below a folder.
+
+    Args:
+        root: the folder.
+        stand_in: scenes; the files are as much larger than their size as those of Places365 are than 224.
+    """
+    scenes = replace(stand_in.scenes, size=round(stand_in.scenes.size * WHOLE / PART))
+    # the number keeps the order of the scenes' classes, which is that of the sorted folders
+    folders = [
+        f"{number:03}-{name.replace(' + ', '-').replace(' ', '_')}"
+        for number, name in enumerate(scenes.class_names)
+    ]
+    for part, split, each in (("train", "train", stand_in.train), ("val", "test", stand_in.test)):
+        for folder in folders:
+            (root / FOLDER / part / folder).mkdir(parents=True)
+        for first in range(0, each * scenes.classes, scenes.classes):
+            which = range(first, first + scenes.classes)
+            images, labels = scenes.tensors(split, which)
+            for index, image, label in zip(which, images, labels.tolist(), strict=True):
+                save_jpeg(root / FOLDER / part / folders[label] / f"{index:08}.jpg", image)
+
+
+def save_jpeg(file: Path, image: Tensor) -> None:
+    """Write an image (3, h, w), floats in [0, 1]; colours at full resolution, as concepts are small."""
+    picture = functional.to_pil_image((255 * image).round().to(torch.uint8))
+    picture.save(file, format="JPEG", quality=QUALITY, subsampling=0)

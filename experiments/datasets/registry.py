@@ -1,31 +1,266 @@
-"""Images by name: `cifar10`, `places365`, `scenes`, `glyphs`, `digits`, each with a path or options."""
+"""Every data set by its name: how it is opened, what it expects on disk, and where a package may have put it."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
-from experiments.datasets import cifar10, places365, presets, transforms
-from experiments.datasets.dataset import Images
-from experiments.datasets.image_files import images_of
-from experiments.datasets.presets import shown_at
-from experiments.datasets.rng import check_integer
-from experiments.datasets.spec import Named, parse, typed
-from experiments.datasets.stand_ins.cifar10 import write_cifar10
-from experiments.datasets.stand_ins.places365 import write_places365
-from experiments.datasets.synthetic import open
-from experiments.datasets.write_once import written
+from experiments.datasets import cifar10, idx, places365, presets, transforms
+from experiments.datasets.dataset import (
+    Augmented,
+    DrawnInMemory,
+    InMemory,
+    Labelled,
+    LabelledData,
+    Pictures,
+    assemble,
+)
+from experiments.datasets.digits import Digits
+from experiments.datasets.presets import StandIn, stand_in, written
+from experiments.datasets.rng import SPLITS, check_integer
+from experiments.datasets.spec import DataError, parse, typed
+from experiments.datasets.synthetic.base import Generated
+from experiments.datasets.synthetic.glyphs import Glyphs
+from experiments.datasets.synthetic.scenes import Scenes
+from experiments.datasets.transforms import Views
 
-__all__ = ["DRAWN", "READ", "SCALES", "Images", "open_images"]
-
-DRAWN = ("scenes", "glyphs", "digits")
-READ = ("cifar10", "places365")
 SCALES = ("tiny", "small", "paper")
-OPTIONS = {"size": int, "hold_out": int}
 OUT = Path("runs")
+IN_MEMORY = 2**30  # bytes of a split up to which its images are drawn once and kept
 
 
-def open_images(
+class Request(NamedTuple):
+    """What is asked of a data set.
+
+    Attributes:
+        name: of the data set.
+        path: where it lies; None if the user did not say.
+        options: by name, of their types.
+        scale: tiny, small or paper.
+        seed: of augmentation, and of drawn images.
+        folder: below which stand-ins are written.
+    """
+
+    name: str
+    path: Path | None
+    options: dict[str, Any]
+    scale: str
+    seed: int
+    folder: Path
+
+
+class Source(Protocol):
+    """A row of the registry.
+
+    Attributes:
+        what: the data in a few words.
+        expected: what must lie at its path and where it can be had; "" for data that is drawn.
+    """
+
+    @property
+    def what(self) -> str: ...
+
+    @property
+    def expected(self) -> str: ...
+
+    def options(self) -> Mapping[str, type]:
+        """What may be said of it, and the type of that."""
+        ...
+
+    def located(self) -> Path | None:
+        """Where it lies on this machine without being told; None if nowhere."""
+        ...
+
+    def open(self, request: Request) -> LabelledData:
+        """The samples; raises `DataError` for what is not there, `ValueError` for what is out of range."""
+        ...
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """Pictures on disk, in a format that a reader knows.
+
+    Attributes:
+        what: see `Source`.
+        expected: see `Source`.
+        read: from the path.
+        views: transforms for a size.
+        size: pixels of a side that a network sees.
+        most_held_out: images of each class held out unless told, at most.
+        resizable: whether another size may be asked for.
+        packaged: folders where a package puts it.
+        stand_ins: scenes in its format, by scale.
+        write: writes them.
+    """
+
+    what: str
+    expected: str
+    read: Callable[[Path], Pictures]
+    views: Callable[[int], Views]
+    size: int
+    most_held_out: int
+    resizable: bool = False
+    packaged: tuple[Path, ...] = ()
+    stand_ins: Mapping[str, StandIn] = field(default_factory=dict)
+    write: Callable[[Path, StandIn], None] | None = None
+
+    def options(self) -> Mapping[str, type]:
+        """Size and number of images held out."""
+        return {"size": int, "hold_out": int}
+
+    def located(self) -> Path | None:
+        """A package's folder."""
+        return next((path for path in self.packaged if path.is_dir()), None)
+
+    def open(self, request: Request) -> LabelledData:
+        """From the path or the package's folder, or a stand-in."""
+        size, drawn = request.options.get("size"), None
+        if size is not None and not self.resizable and size != self.size:
+            raise ValueError(f"size must be {self.size} for {request.name}, got {size}")
+        if size is not None:
+            check_integer("size", size, 16)
+        path = request.path or self.located()
+        if path is None:
+            chosen = stand_in(request.scale, self.stand_ins, request.name, self.expected, size)
+            assert self.write is not None
+            write, drawn, size = self.write, chosen.scenes, chosen.scenes.size
+            path = written(
+                request.folder,
+                request.name,
+                chosen.parameters(),
+                lambda draft: write(draft, chosen),
+            )
+        size = size or self.size
+        return assemble(
+            request.name,
+            self.read(path),
+            self.views(size),
+            size,
+            request.seed,
+            request.options.get("hold_out"),
+            self.most_held_out,
+            drawn,
+        )
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Images that are drawn, not read.
+
+    Attributes:
+        what: see `Source`.
+        kind: what draws them.
+        paper: its parameters at scale paper.
+        counts: images to train, validate and test on, by scale; None for all there are.
+    """
+
+    what: str
+    kind: type[Scenes] | type[Glyphs] | type[Digits]
+    paper: Mapping[str, Any] = field(default_factory=dict)
+    counts: Mapping[str, tuple[int, int, int]] | None = field(
+        default_factory=lambda: {
+            "tiny": (480, 120, 240),
+            "small": (5_000, 1_500, 2_000),
+            "paper": (50_000, 5_000, 10_000),
+        }
+    )
+    expected: str = ""
+
+    def options(self) -> Mapping[str, type]:
+        """The parameters of what draws, and the numbers of images."""
+        own = {parameter.name: type(parameter.default) for parameter in fields(self.kind)}
+        return {**own, **dict.fromkeys(SPLITS, int)}
+
+    def located(self) -> Path | None:
+        """Nowhere: it is drawn."""
+        return None
+
+    def open(self, request: Request) -> LabelledData:
+        """Drawn now, or, where that would not fit in memory, when it is asked for."""
+        name, options = request.name, {"seed": request.seed, **request.options}
+        if request.path is not None:
+            raise ValueError(f"{name} are drawn and take options alone, got {str(request.path)!r}")
+        usual = dict(zip(SPLITS, self.counts[request.scale], strict=True)) if self.counts else {}
+        counts = {split: options.pop(split, usual.get(split)) for split in SPLITS}
+        for split, n in counts.items():
+            if n is not None:
+                check_integer(split, n, 1)
+        source = self.kind(**{**(self.paper if request.scale == "paper" else {}), **options})
+        parts = {split: _split(source, split, n) for split, n in counts.items()}
+        counted = {split: n for split, n in counts.items() if n is not None}
+        return LabelledData(
+            name=name,
+            class_names=tuple(source.class_names),
+            shape=(source.channels, source.size, source.size),
+            train=Augmented(parts["train"], None, request.seed),
+            plain=parts["train"],
+            validation=parts["validation"],
+            test=parts["test"],
+            prepare=transforms.drawings(source.size).prepare,
+            identity={"name": name, **asdict(source), **counted},
+            source=source if isinstance(source, Generated) else None,
+        )
+
+
+def _split(source: Generated | Digits, split: str, n: int | None) -> Labelled:
+    if isinstance(source, Digits):
+        images, labels = source.tensors(split)
+        return InMemory(images[:n], labels[:n])
+    assert n is not None
+    size = 4 * n * source.channels * source.size**2
+    return DrawnInMemory(source, split, n) if size <= IN_MEMORY else source.split(split, n)
+
+
+REGISTRY: dict[str, Source] = {
+    "cifar10": PictureFiles(
+        "CIFAR-10, 32 x 32, 10 classes",
+        cifar10.EXPECTED,
+        cifar10.read_cifar10,
+        transforms.small_photographs,
+        32,
+        cifar10.MOST_HELD_OUT,
+        stand_ins=presets.CIFAR10,
+        write=cifar10.write_cifar10,
+    ),
+    "places365": PictureFiles(
+        "Places365-Standard, 365 classes of places",
+        places365.EXPECTED,
+        places365.read_places365,
+        transforms.photographs,
+        places365.SIZE,
+        places365.MOST_HELD_OUT,
+        resizable=True,
+        stand_ins=presets.PLACES365,
+        write=places365.write_places365,
+    ),
+    "fashion": PictureFiles(
+        "Fashion-MNIST, 28 x 28, 10 classes of clothing",
+        idx.EXPECTED_FASHION,
+        idx.read_fashion_mnist,
+        lambda size: transforms.grey(*idx.FASHION_PIXELS, size),
+        28,
+        idx.MOST_HELD_OUT,
+        packaged=(idx.DEBIAN,),
+    ),
+    "mnist": PictureFiles(
+        "MNIST, 28 x 28, 10 digits",
+        idx.EXPECTED_MNIST,
+        idx.read_mnist,
+        lambda size: transforms.grey(*idx.MNIST_PIXELS, size),
+        28,
+        idx.MOST_HELD_OUT,
+    ),
+    "scenes": Drawn(
+        "drawn scenes; a class is a set of coloured, textured shapes",
+        Scenes,
+        {"size": 128, "classes": 100, "concepts": 48},
+    ),
+    "glyphs": Drawn("drawn pairs of glyphs in noise", Glyphs),
+    "digits": Drawn("the 8 x 8 digits that scikit-learn brings", Digits, counts=None),
+}
+
+
+def open_data(
     text: str,
     *,
     scale: str = "tiny",
@@ -33,8 +268,8 @@ def open_images(
     seed: int = 0,
     out: Path | None = None,
     hold_out: int | None = None,
-) -> Images:
-    """The images that a text names, ready to train on.
+) -> LabelledData:
+    """The data that a text names, ready to train on.
 
     Without a path, `cifar10` and `places365` are stand-ins at the scales tiny and small: scenes in the
     true format, written once below ``out/data`` and read by the same reader.
@@ -47,26 +282,29 @@ def open_images(
         seed: of augmentation, and of drawn images.
         out: folder below which stand-ins are written; None for ``runs``.
         hold_out: images of each class kept from training for validation; 0 for none, None for a fifth,
-            at most 500 of CIFAR-10's and 50 of Places365's. Drawn sets have a validation split.
+            at most 500 (50 of Places365). Drawn sets have a validation split.
 
     Raises:
         DataError: no path where one is needed; what lies there is missing, damaged or something else.
         ValueError: no such name, option or scale; a value out of range or given twice.
 
-    >>> images = open_images("scenes:size=32,train=48", scale="tiny")
-    >>> images.classes, len(images.train), images.train[0, 7][0].shape, images.plain[7][1]
+    >>> data = open_data("scenes:size=32,train=48", scale="tiny")
+    >>> data.classes, len(data.train), data.train[0, 7][0].shape, data.plain[7][1]
     (24, 48, torch.Size([3, 32, 32]), 7)
     """
     check_scale(scale)
-    named = parse(text)
-    if named.name in DRAWN:
-        return _drawn(named, scale, size, seed, hold_out)
-    if named.name not in READ:
-        raise ValueError(f"name must be one of {', '.join((*READ, *DRAWN))}, got {named.name!r}")
-    options = typed(named.name, named.options, OPTIONS)
+    name, path, written_options = parse(text)
+    if name not in REGISTRY:
+        raise ValueError(f"name must be one of {', '.join(REGISTRY)}, got {name!r}")
+    source = REGISTRY[name]
+    kinds = source.options()
+    if hold_out is not None and "hold_out" not in kinds:
+        raise ValueError(
+            f"hold_out must be None for {name}, which have validation images, got {hold_out}"
+        )
+    options = typed(name, written_options, kinds)
     options = once_each(options, {"size": size, "hold_out": hold_out})
-    opened = _cifar10 if named.name == "cifar10" else _places365
-    return opened(named.path, scale, options, seed, (out or OUT) / "data")
+    return source.open(Request(name, path, options, scale, seed, (out or OUT) / "data"))
 
 
 def check_scale(scale: str) -> None:
@@ -88,57 +326,24 @@ def once_each(options: dict[str, Any], arguments: dict[str, Any]) -> dict[str, A
     return {**options, **given}
 
 
-def _drawn(named: Named, scale: str, size: int | None, seed: int, hold_out: int | None) -> Images:
-    if named.path is not None:
-        raise ValueError(f"{named.name} are drawn and take options alone, got {str(named.path)!r}")
-    if hold_out is not None:
-        raise ValueError(
-            f"hold_out must be None for {named.name}, which have validation images, got {hold_out}"
-        )
-    kinds = open.options_of(named.name)
-    options = typed(named.name, named.options, kinds)
-    return open.open_drawn(named.name, scale, seed, once_each(options, {"size": size}))
+def availability(texts: Mapping[str, str], scale: str = "tiny") -> dict[str, str]:
+    """Of every data set by name, where it comes from on this machine, or what is missing.
+
+    Args:
+        texts: by name, the data that a user has named, as `name:path`.
+        scale: at which some are stood in for.
+    """
+    found = {}
+    for name, source in REGISTRY.items():
+        path = parse(texts[name]).path if name in texts else source.located()
+        stood_in = scale in getattr(source, "stand_ins", ())
+        if not source.expected:
+            found[name] = "drawn"
+        elif path is not None:
+            found[name] = f"at {path}"
+        else:
+            found[name] = "a stand-in is drawn" if stood_in else f"missing: {source.expected}"
+    return found
 
 
-def _cifar10(
-    path: Path | None, scale: str, options: dict[str, Any], seed: int, data: Path
-) -> Images:
-    if options.get("size", 32) != 32:
-        raise ValueError(f"size must be 32 for cifar10, got {options['size']}")
-    scenes = None
-    if path is None:
-        stand_in = shown_at(scale, presets.CIFAR10, "cifar10", cifar10.EXPECTED)
-        scenes = stand_in.scenes
-        path = written(data, "cifar10", stand_in.parameters(), lambda p: write_cifar10(p, stand_in))
-    pictures = cifar10.read_cifar10(path)
-    held = options.get("hold_out")
-    return images_of(
-        "cifar10",
-        pictures,
-        transforms.small_photographs(),
-        32,
-        seed,
-        held,
-        cifar10.MOST_HELD_OUT,
-        scenes,
-    )
-
-
-def _places365(
-    path: Path | None, scale: str, options: dict[str, Any], seed: int, data: Path
-) -> Images:
-    scenes = None
-    size = options.get("size")
-    if size is not None:
-        check_integer("size", size, 16)
-    if path is None:
-        stand_in = shown_at(scale, presets.PLACES365, "places365", places365.EXPECTED)
-        stand_in = stand_in.at(size)
-        scenes, size = stand_in.scenes, stand_in.scenes.size
-        path = written(
-            data, "places365", stand_in.parameters(), lambda p: write_places365(p, stand_in)
-        )
-    size = size or places365.SIZE
-    pictures = places365.read_places365(path)
-    view, held = transforms.photographs(size), options.get("hold_out")
-    return images_of("places365", pictures, view, size, seed, held, places365.MOST_HELD_OUT, scenes)
+__all__ = ["REGISTRY", "SCALES", "DataError", "LabelledData", "availability", "open_data"]

@@ -1,7 +1,5 @@
 """Random streams: every image of every split owns one, so image ``i`` is the same however it is asked for."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,6 +1,4 @@
-"""From pictures to what a net sees: augmented for training, plain for evaluation, normalised always."""
-
-from __future__ import annotations
+"""From pictures to what a network sees: augmented for training, plain for evaluation."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -22,21 +20,21 @@ class Views(NamedTuple):
     """Transforms of a picture (c, h, w), bytes, or floats in [0, 1].
 
     Attributes:
-        train: may draw from torch's global generator.
+        train: may draw from torch's global generator; None where nothing random happens.
         plain: of the same pictures, for evaluation.
         prepare: of any picture: resized whole to the net's size, as concepts may lie at its rim.
     """
 
-    train: View
+    train: View | None
     plain: View
     prepare: View
 
 
-def small_photographs() -> Views:
+def small_photographs(size: int = 32) -> Views:
     """CIFAR-10's: a random crop of the picture with 4 black pixels around it, and a flip."""
     end = _normalised(*CIFAR10)
-    train = v2.Compose([v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip(), end])
-    return Views(train, end, _whole(32, end))
+    train = v2.Compose([v2.RandomCrop(size, padding=4), v2.RandomHorizontalFlip(), end])
+    return Views(train, end, _whole(size, end))
 
 
 def photographs(size: int) -> Views:
@@ -51,14 +49,20 @@ def photographs(size: int) -> Views:
     return Views(train, v2.Compose([resize, v2.CenterCrop(size), end]), _whole(size, end))
 
 
-def drawings(size: int, mean: Sequence[float], deviation: Sequence[float]) -> Views:
-    """Generated images: nothing random.
+def grey(mean: float, deviation: float, size: int = 28) -> Views:
+    """Grey pictures whose position says what they are, as MNIST's: normalised, nothing random."""
+    end = _normalised([mean], [deviation])
+    return Views(None, end, _whole(size, end))
+
+
+def drawings(size: int) -> Views:
+    """Generated images, as they are drawn: nothing random, no normalisation.
 
     Any number of new images can be drawn, and a flip would show what no other split does: a corner of
     the other hand, a picture plane tilted the other way.
     """
-    end = _normalised(mean, deviation)
-    return Views(end, end, _whole(size, end))
+    end = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.ToPureTensor()])
+    return Views(None, end, _whole(size, end))
 
 
 def _normalised(mean: Sequence[float], deviation: Sequence[float]) -> View:

@@ -1,51 +1,78 @@
-"""What is recorded of a trained net: its numbers, and all that an explanation of a few images needs."""
+"""Numbers of a trained network: its decisions, its head, and what a smaller head would cost.
 
-from __future__ import annotations
+Index legend: `n` image, `m` unit, `c` class.
+"""
 
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.data import DataLoader
 
-from experiments.evaluation.measures import test_accuracy
-from experiments.models.classifiers import Classifier
+from experiments.datasets.dataset import InMemory, Labelled
 from interpretable_sgd import analysis
 
-KEPT_COUNTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64, 96)
+COUNTS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024)
+AT_ONCE = 500  # images in a forward pass
+DEFINITIONS = {
+    "accuracy": "share of test images whose largest logit is the label's; looked at once",
+    "top5": "share of test images whose label is among the five largest logits",
+    "validation_accuracy": "accuracy on validation images, which choices may use",
+    "weights_per_class": "mean over rows of the head of #{m: |W_cm| >= 1e-3}",
+    "sparsity": "share of the head's weights with |W_cm| < 1e-3",
+    "residual_at_5": "mean over test images of 1 - (sum of the 5 largest |W_cm x_m|) / "
+    "(sum over all m of |W_cm x_m|), c the predicted class; the bias is in neither sum",
+    "accuracy_at_weights": "accuracy when every class keeps its k largest weights, not refitted",
+    "sparse_heads": "heads fitted on the frozen units of the dense net, refitted without the penalty where "
+    "validation images say so",
+    "gradient": "<g', g''>, gradients of the loss on two disjoint batches of the size trained on, "
+    "batch norm as in training: unbiased for the squared norm of the training objective's gradient",
+}
 
 
-def evaluate(
-    model: Classifier, validation: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]
-) -> dict[str, Any]:
-    """The numbers of `measures.DEFINITIONS` for a trained net."""
-    head = analysis.find_head(model)
-    weight = head.weight
-    units, logits = read(model, head, test[0])
-    _, held_out = read(model, head, validation[0])
-    counts = [k for k in KEPT_COUNTS if k <= weight.shape[1]]
-    accuracies = analysis.accuracy_at(weight, head.bias, units, test[1], counts, per_class=True)
-    return {
-        "test_accuracy": test_accuracy(logits, test[1]),
-        "validation_accuracy": test_accuracy(held_out, validation[1]),
-        "weights_per_class": analysis.weights_per_class(weight).double().mean().item(),
-        "sparsity": analysis.sparsity(weight),
-        "residual_at_5": mean_residual(head.parts(units, logits.argmax(1)), 5),
-        "accuracy_at_weights": {"weights": counts, "accuracy": accuracies},
-    }
+class Outputs(NamedTuple):
+    """What a network says of some images, on the CPU: units (n, m), logits (n, c), labels (n,)."""
+
+    units: Tensor
+    logits: Tensor
+    labels: Tensor
+
+    def accuracy(self, k: int = 1) -> float:
+        """Share of images whose label is among the k largest logits."""
+        return accuracy(self.logits, self.labels, k)
 
 
-def read(
-    model: Classifier, head: analysis.Head, images: Tensor, at_once: int = 500
-) -> tuple[Tensor, Tensor]:
-    """Units, (n, m), and logits, (n, c), in evaluation mode; the model's mode is restored."""
+def accuracy(logits: Tensor, labels: Tensor, k: int = 1) -> float:
+    """Share of images whose label is among the k largest logits, all of them where there are fewer.
+
+    >>> logits = torch.tensor([[2.0, 1.0, 0.0], [0.0, 3.0, 4.0]])
+    >>> accuracy(logits, torch.tensor([0, 1])), accuracy(logits, torch.tensor([0, 1]), k=2)
+    (0.5, 1.0)
+    """
+    if k == 1:
+        return (logits.argmax(1) == labels).double().mean().item()
+    highest = logits.topk(min(k, logits.shape[1]), dim=1).indices
+    return (highest == labels[:, None]).any(1).double().mean().item()
+
+
+def read(model: nn.Module, images: Labelled, workers: int = 0) -> Outputs:
+    """Read a network on a map-style data set of (image, label), in evaluation mode; its mode is restored."""
+    device = next(model.parameters()).device
     found = []
-    with analysis.reading(model, head) as last:
-        for part in images.split(at_once):
-            model(part)
-            found.append(last.take())
-    units, logits = zip(*found, strict=True)
-    return torch.cat(units), torch.cat(logits)
+    with analysis.reading(model, analysis.find_head(model)) as last:
+        for batch, labels in batches(images, workers):
+            model(batch.to(device))
+            units, logits = last.take()
+            found.append(Outputs(units.cpu(), logits.cpu(), labels))
+    return Outputs(*map(torch.cat, zip(*found, strict=True)))
+
+
+def batches(images: Labelled, workers: int = 0) -> Any:
+    """Images and labels in order; those in memory without a copy of each."""
+    if isinstance(images, InMemory):
+        return zip(images.samples.split(AT_ONCE), images.labels.split(AT_ONCE), strict=True)
+    return DataLoader(images, AT_ONCE, num_workers=workers)
 
 
 def mean_residual(parts: Tensor, k: int) -> float:
@@ -60,16 +87,44 @@ def mean_residual(parts: Tensor, k: int) -> float:
     return analysis.residual(sizes, k).nan_to_num(0).mean().item()
 
 
-@torch.no_grad()
-def explain(model: Classifier, images: Tensor) -> dict[str, np.ndarray]:
-    """All that a reader needs to recompute the logits of some images: units, head, and unit maps."""
-    model.eval()
-    found = {
-        "images": images,
-        "maps": model.maps(images),
-        "units": model.units(images),
-        "logits": model(images),
-        "weight": model.fc.weight,
-        "bias": model.fc.bias,
+def weights_per_class(weight: Tensor) -> float:
+    """Mean number of weights of a class that are at least 1e-3 in size, of a head (c, m)."""
+    return float(analysis.weights_per_class(weight).double().mean())
+
+
+def head_metrics(model: nn.Module) -> dict[str, float]:
+    """How many weights the head has that are not 0."""
+    weight = analysis.find_head(model).weight
+    return {"weights_per_class": weights_per_class(weight), "sparsity": analysis.sparsity(weight)}
+
+
+def decision_metrics(model: nn.Module, test: Outputs) -> dict[str, Any]:
+    """Accuracy, how much of a score lies outside its 5 largest terms, and what pruning costs."""
+    head = analysis.find_head(model)
+    device = head.weight.device
+    parts = [
+        head.parts(units.to(device), logits.argmax(1).to(device)).cpu()
+        for units, logits in zip(test.units.split(AT_ONCE), test.logits.split(AT_ONCE), strict=True)
+    ]
+    units = head.weight.shape[1]
+    counts = [k for k in COUNTS if k < units] + [units]
+    return {
+        "accuracy": test.accuracy(),
+        "top5": test.accuracy(5),
+        "residual_at_5": mean_residual(torch.cat(parts), 5),
+        "accuracy_at_weights": {
+            "weights": counts,
+            "accuracy": [pruned_accuracy(head, test, k) for k in counts],
+        },
     }
-    return {name: value.cpu().numpy() for name, value in found.items()}
+
+
+@torch.no_grad()
+def pruned_accuracy(head: analysis.Head, test: Outputs, count: int) -> float:
+    """Accuracy when every class keeps its `count` largest weights, routed as the head routes."""
+    kept = analysis.pruned(head.weight, count, per_class=True).view_as(head.layer.weight)
+    logits = [
+        functional_call(head.layer, {"weight": kept}, (units.to(kept.device),)).cpu()
+        for units in test.units.split(AT_ONCE)
+    ]
+    return accuracy(torch.cat(logits), test.labels)

@@ -1,11 +1,8 @@
-"""Which classes and units the figures show: what stores their pictures and what draws them agree here."""
-
-from __future__ import annotations
+"""Which classes and units figures show: what stores their pictures and what draws them agree here."""
 
 import numpy as np
 
-from experiments.figures.heads import THRESHOLD
-
+THRESHOLD = 1e-3  # of |w|, below which a connection counts as empty
 TARGETS = 4  # classes, or channels of a routed convolution
 SOURCES = 4  # units that each of them reads most
 FAINT = 0.1  # of a target's largest weight, below which a connection is too weak to be drawn

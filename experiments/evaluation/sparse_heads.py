@@ -3,14 +3,15 @@
 Index legend: `n` image, `m` unit, `c` class.
 """
 
-from __future__ import annotations
-
 import contextlib
+import importlib.util
 import io
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,41 +21,99 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from experiments.evaluation.measures import test_accuracy
+from experiments.evaluation.metrics import Outputs, accuracy, weights_per_class
 from interpretable_sgd import analysis
 
 STRENGTHS = (0.02, 0.008, 0.004, 0.002, 0.0005)  # lambda, beside the mean loss
+MANY = 128  # units beyond which the L1 path is fitted by gradients
+MISSING = "glm_saga is not installed, so its heads are left out: pip install -e '.[peers]'"
 ITERATIONS = 40  # of saga, from the solution of the stronger penalty
 GLM_SAGA = {"max_lr": 0.1, "nepochs": 100, "alpha": 0.99, "k": 20, "epsilon": 1e-3, "lookbehind": 3}
 Split = tuple[Tensor, Tensor]
 Path = Callable[[Tensor, Tensor], list[tuple[Tensor, Tensor]]]
 
 
+@dataclass(frozen=True)
+class PostHoc:
+    """Which heads are fitted on a network's frozen units once it is trained.
+
+    Attributes:
+        strengths: of the L1 penalty, falling; beside the mean loss.
+        images: training images that they are fitted on; None for all.
+        cut: weights of a class that each head is also cut to, and fitted again; None for no cut.
+        glm_saga: also fit the path of Wong, Santurkar and Madry, where it is installed.
+    """
+
+    strengths: tuple[float, ...] = STRENGTHS
+    images: int | None = None
+    cut: int | None = None
+    glm_saga: bool = False
+
+
+class SparseHead(NamedTuple):
+    """A head on frozen units: who fitted it, what it is called, weight (c, m) and bias (c,)."""
+
+    solver: str
+    name: str
+    weight: Tensor
+    bias: Tensor
+
+
 def sparse_heads(
-    train: Split, validation: Split, test: Split, path: Path | None = None
-) -> dict[str, list[float]]:
-    """Accuracy against weights per class of heads on frozen units, strongest penalty first.
+    head: analysis.Head, train: Outputs, validation: Outputs, plan: PostHoc
+) -> list[SparseHead]:
+    """The heads of a plan, strongest penalty first, and where they are cut the trained head so cut.
 
     Args:
-        train: units (n, m) and labels (n,).
-        validation: the same; chooses.
-        test: the same; read once for each strength.
-        path: who fits the heads; `l1_path` if None.
-
-    Returns:
-        "weights" per class with |w| >= 1e-3, and test "accuracy", a point for each strength.
+        head: of the trained network.
+        train: units and labels to fit on.
+        validation: the same; chooses between each head and its refit.
+        plan: which heads.
 
     Raises:
-        ValueError: a class of the test images is not among the training images.
+        ValueError: a class of the validation images is not among the training images.
     """
-    missing = set(test[1].tolist()) - set(train[1].tolist())
+    fit, choose = (train.units, train.labels), (validation.units, validation.labels)
+    missing = set(choose[1].tolist()) - set(fit[1].tolist())
     if missing:
         raise ValueError(f"train must show every class, got none of {sorted(missing)[:5]}")
-    found: dict[str, list[float]] = {"weights": [], "accuracy": []}
-    for head in heads_on_path(train, validation, path):
-        found["weights"].append(analysis.weights_per_class(head[0]).double().mean().item())
-        found["accuracy"].append(_accuracy(head, (test[0].cpu(), test[1].cpu())))
-    return found
+    # saga is far from its optimum after the same work where units and classes are many
+    many = head.weight.shape[1] > MANY
+    path = partial(l1_path_by_gradients if many else l1_path, strengths=plan.strengths)
+    cuts = (None,) if plan.cut is None else (None, plan.cut)
+    names = [f"L1 {s:g}{_suffix(cut)}" for cut in cuts for s in plan.strengths]
+    fitted = heads_on_path(fit, choose, path, cuts)
+    heads = [SparseHead("saga", name, *each) for name, each in zip(names, fitted, strict=True)]
+    if plan.cut is not None:
+        few = analysis.pruned(head.weight, plan.cut, per_class=True).cpu()
+        name = _suffix(plan.cut).removeprefix(", ")
+        heads.append(SparseHead("cut", name, *refitted(few, head.bias.cpu(), *fit)))
+    if plan.glm_saga and glm_saga_installed():
+        steps = heads_on_path(fit, choose, glm_saga_path)
+        heads += [SparseHead("glm_saga", f"{n}", *each) for n, each in enumerate(steps, 1)]
+    return heads
+
+
+def head_records(
+    heads: Sequence[SparseHead], judged: Outputs, validation: Outputs
+) -> list[dict[str, Any]]:
+    """Numbers of each head, as JSON: weights a class, accuracy where it is judged, and on validation images."""
+    return [
+        {
+            "solver": head.solver,
+            "name": head.name,
+            "weights": weights_per_class(head.weight),
+            "accuracy": _accuracy((head.weight, head.bias), (judged.units, judged.labels)),
+            "validation_accuracy": _accuracy(
+                (head.weight, head.bias), (validation.units, validation.labels)
+            ),
+        }
+        for head in heads
+    ]
+
+
+def _suffix(cut: int | None) -> str:
+    return "" if cut is None else f", cut to {cut}, refitted"
 
 
 def heads_on_path(
@@ -171,6 +230,11 @@ def glm_saga_path(units: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
     return [(weight, bias - weight @ centre) for weight, bias in heads]
 
 
+def glm_saga_installed() -> bool:
+    """Whether glm_saga, and what it forgets to ask for, are there."""
+    return all(importlib.util.find_spec(name) for name in ("glm_saga", "tqdm"))
+
+
 def refitted(
     weight: Tensor, bias: Tensor, units: Tensor, labels: Tensor, decay: float = 5e-4
 ) -> tuple[Tensor, Tensor]:
@@ -191,7 +255,7 @@ def refitted(
 
 
 def _accuracy(head: tuple[Tensor, Tensor], split: Split) -> float:
-    return test_accuracy(split[0] @ head[0].T + head[1], split[1])
+    return accuracy(split[0] @ head[0].T + head[1], split[1])
 
 
 def _tensor(values: NDArray[Any]) -> Tensor:

@@ -1,18 +1,19 @@
-"""Images whose concepts are known, of whatever source, and the dissection of a net by them."""
-
-from __future__ import annotations
+"""Labels of units by images whose concepts are known, and their scores."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
 from interpretable_sgd import analysis
 from interpretable_sgd.analysis.concepts import ConceptImages, ConceptSample, ConceptTable
 
+BEST = 100  # units whose mean IoU the paper's Figure 5 (d) shows
+
 
 @dataclass(frozen=True)
-class Some:
+class EvenSubset:
     """So many samples of a concept data set, evenly spaced.
 
     Attributes:
@@ -43,12 +44,12 @@ class Some:
 
 
 @dataclass(frozen=True)
-class Labeller:
-    """What units of nets are labelled by.
+class UnitLabeller:
+    """What units of networks are labelled by.
 
     Attributes:
         concepts: labelled images.
-        prepare: from their pictures to what the net is given.
+        prepare: from their pictures to what the network is given.
         workers: processes that read them.
     """
 
@@ -56,13 +57,34 @@ class Labeller:
     prepare: Callable[[Tensor], Tensor]
     workers: int = 0
 
-    def label(self, model: nn.Module, layer: str) -> analysis.Dissection:
+    def label(self, model: nn.Module, layer: str | nn.Module) -> analysis.Dissection:
         """Labels of a layer's units."""
         return analysis.dissect(
-            model,
-            layer,
-            self.concepts,
-            permutations=0,
-            prepare=self.prepare,
-            workers=self.workers,
+            model, layer, self.concepts, permutations=0, prepare=self.prepare, workers=self.workers
         )
+
+
+def unit_metrics(labels: analysis.Dissection) -> dict[str, Any]:
+    """Scores of a layer's labels: the paper's Figure 5 (c, d), and Network Dissection's counts."""
+    return {
+        "mean_iou": labels.best.mean().item(),
+        "top100_iou": labels.best.sort(descending=True).values[:BEST].mean().item(),
+        "detectors": int(labels.detectors().sum()),
+        "unique": labels.unique_detectors(),
+        "convention": labels.image_set,
+        "images": labels.images,
+    }
+
+
+def class_f1(weight: Tensor, labels: analysis.Dissection, composition: Tensor) -> float:
+    """Mean over classes of the F1 of class -> concept, through the units that are detectors.
+
+    Args:
+        weight: of the head, (c, m).
+        labels: of its units.
+        composition: which concepts make up which class, (c, concepts), bool.
+    """
+    concepts = analysis.class_concepts(
+        weight.cpu(), labels.label.clamp(min=0), labels.detectors(), composition.shape[1]
+    )
+    return analysis.agreement(concepts, composition).f1.mean().item()

@@ -1,7 +1,5 @@
 """Our own choices, one changed at a time: accuracy and weights per class, one panel for each option."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,14 +16,11 @@ from matplotlib.ticker import (
     StrMethodFormatter,
 )
 
-from experiments.figures import style
-from experiments.figures.labels import data_of
-from experiments.figures.series import OURS, SCALE, missing_runs
-from experiments.figures.sheets import Table, clean, publish
-from experiments.figures.svg import Scheme
-from experiments.paper.store import Stored
+from experiments.figures.series import OURS, RESNET, SCALE, missing_runs
+from experiments.figures.style import PlottedNumbers, Scheme, canvas, clean, data_of, publish
+from experiments.store import Stored
 
-MEASURES = {"validation_top1": "validation", "top1": "test", "weights_per_class": "weights"}
+MEASURES = {"validation_accuracy": "validation", "accuracy": "test", "weights_per_class": "weights"}
 COLUMNS = ("option", "value", "measure", "mean", "sd", "seeds")
 Values = Mapping[str, Sequence[Stored]]
 
@@ -33,7 +28,7 @@ Values = Mapping[str, Sequence[Stored]]
 def ablation(
     stored: Sequence[Stored], out: Path, data: Sequence[str] | None = None, scale: str = SCALE
 ) -> list[Path]:
-    """Draw `ablation-1`, `ablation-2` ... for each data set; the default's row is in every panel.
+    """Draw `ablation-1`, `ablation-2` ... for each data set; the default is in every panel.
 
     Choices are judged by validation accuracy; test accuracy stands beside it and is nobody's criterion.
     Points are means over seeds, bars one standard deviation to each side, where there are several seeds.
@@ -47,12 +42,12 @@ def ablation(
     Raises:
         MissingRuns: a data set lacks the default or any change of it.
     """
-    here = [run for run in stored if run["scale"] == scale and run["network"] == OURS.network]
+    here = [run for run in stored if run["scale"] == scale and run["model"] == RESNET]
     found = {name: options(here, name) for name in dict.fromkeys(run["data"] for run in here)}
     sets = list(data) if data is not None else [name for name, some in found.items() if some]
     missing = [name for name in sets if not found.get(name)] or ([] if sets else ["any data"])
     if missing:
-        needed = ["resnet18_isgd (isgd)", "a change of one option of it"]
+        needed = [f"{RESNET} ({OURS.method})", "a change of one option of it"]
         raise missing_runs("ablation", needed, missing[0], scale)
     paths = []
     for number, name in enumerate(sets, start=1):
@@ -62,7 +57,9 @@ def ablation(
         def draw(scheme: Scheme, some: Any = some, title: str = title) -> Figure:
             return _page(some, title, scheme)
 
-        paths += publish(out, f"ablation-{number}", title, draw, Table(COLUMNS, _table(some)))
+        paths += publish(
+            out, f"ablation-{number}", title, draw, PlottedNumbers(COLUMNS, _table(some))
+        )
     return paths
 
 
@@ -72,7 +69,7 @@ def options(runs: Sequence[Stored], data: str) -> dict[str, Values]:
     default = [run for run in own if run["method"] == OURS.method]
     found: dict[str, dict[str, list[Stored]]] = {}
     for run in own if default else ():
-        name, *words = run["method"].split()
+        name, *words = run["method"].split(", ")
         if name == OURS.method and len(words) == 1:
             option, _, value = words[0].partition("=")
             values = found.setdefault(option, {_default(default[0], option): default})
@@ -87,7 +84,7 @@ def _default(run: Stored, option: str) -> str:
 
 def _page(some: Mapping[str, Values], title: str, scheme: Scheme) -> Figure:
     rows = [len(values) for values in some.values()]
-    figure = style.canvas(9.5, 1.5 + 0.27 * sum(rows) + 0.12 * len(rows))
+    figure = canvas(9.5, 1.5 + 0.27 * sum(rows) + 0.12 * len(rows))
     panels = figure.subplots(
         len(rows),
         2,
@@ -98,8 +95,8 @@ def _page(some: Mapping[str, Values], title: str, scheme: Scheme) -> Figure:
         gridspec_kw={"hspace": 0.08},
     )
     for (left, right), (option, values) in zip(panels, some.items(), strict=True):
-        _points(clean(left), values, "validation_top1", scheme.ours, "o", -0.14)
-        _points(left, values, "top1", rcParams["text.color"], "s", 0.14)
+        _points(clean(left), values, "validation_accuracy", scheme.ours, "o", -0.14)
+        _points(left, values, "accuracy", rcParams["text.color"], "s", 0.14)
         _points(clean(right), values, "weights_per_class", scheme.quiet, "D", 0)
         left.set_ylabel(option, rotation=0, ha="right", va="center", fontweight="bold")
         left.yaxis.set_label_coords(-0.36, 0.5)

@@ -1,68 +1,87 @@
-"""Loss and squared gradient norm against steps."""
+"""Loss and squared gradient norm against steps, of runs whose numbers were recorded after each step."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from experiments.figures import style
-from experiments.results import Record
+from experiments.figures.series import DENSE, L1, OURS, RESNET, SCALE, Runs, Series, runs_of, seeds
+from experiments.figures.style import PlottedNumbers, Scheme, canvas, clean, data_of, publish
+from experiments.store import Stored
+
+COLUMNS = ("measure", "model", "seed", "step", "value")
+WINDOWS = 32
 
 
-def convergence(out: Path, records: Sequence[Record]) -> list[Path]:
-    """One figure per data set, log-log: `convergence-DATA.png`."""
-    paths = []
-    for data, some in style.by_data(records).items():
-        figure = style.canvas(10, 4.3)
+def convergence(
+    stored: Sequence[Stored],
+    out: Path,
+    data: str,
+    scale: str = SCALE,
+    model: str = RESNET,
+    name: str = "convergence",
+) -> list[Path]:
+    """Draw the loss, mean over log-spaced windows, and estimates of |grad F|^2 with their running mean.
+
+    Raises:
+        MissingRuns: the dense network or ours was never trained on these data.
+    """
+    runs = runs_of(name, stored, [DENSE, OURS], data, scale, [L1], model)
+    title = f"{data_of(data)}: convergence, {seeds(runs)}; a description, no certificate"
+
+    def draw(scheme: Scheme) -> Figure:
+        figure = canvas(10, 4.3)
         left, right = figure.subplots(1, 2)
-        for name, runs in style.by_optimizer(some).items():
-            _losses(left, name, runs)
-            _gradients(right, name, runs)
+        for series, some in runs.items():
+            for run in some:
+                label = series.label if run is some[0] else f"_{series.label}"
+                _loss(left, series, run, label)
+                _gradient(right, series, run, label)
         _reference(right)
         for axes, text in (
             (left, "training loss, mean over log-spaced windows"),
             (right, r"$|\nabla F|^2$: estimates (dots), running mean (lines)"),
         ):
-            style.clean(axes).set(xlabel="steps", title=text)
+            clean(axes).set(xlabel="steps", title=text)
             if axes.get_lines():  # a run of a few steps may have no positive estimate
                 axes.set(xscale="log", yscale="log")
                 _label_values(axes)
                 axes.legend(frameon=False, loc="best")
-        seeds = len({r["seed"] for r in some})
-        figure.suptitle(
-            f"{data}: convergence ({seeds} seed{'s' * (seeds > 1)}; a description, no certificate)"
-        )
-        paths.append(style.save(figure, out, f"convergence-{data}"))
-    return paths
+        figure.suptitle(title)
+        return figure
+
+    return publish(out, name, title, draw, PlottedNumbers(COLUMNS, _numbers(runs)))
 
 
-def _losses(axes: Axes, name: str, runs: Sequence[Record]) -> None:
-    for run in runs:
-        losses = np.array(run["history"]["losses"])
-        edges = np.unique(np.geomspace(1, len(losses) + 1, 32).round().astype(int)) - 1
-        windows = list(pairwise(edges))
-        steps = [np.sqrt((low + 1) * high) for low, high in windows]
-        means = [losses[low:high].mean() for low, high in windows]
-        axes.plot(steps, means, color=style.COLOURS[name], label=_once(run, runs, name))
+def _curve(run: Stored, name: str) -> tuple[np.ndarray, np.ndarray]:
+    steps, values = run["curves"].get(name, ((), ()))
+    return np.array(steps, dtype=float), np.array(values, dtype=float)
 
 
-def _gradients(axes: Axes, name: str, runs: Sequence[Record]) -> None:
+def _loss(axes: Axes, series: Series, run: Stored, label: str) -> None:
+    losses = _curve(run, "loss")[1]
+    edges = np.unique(np.geomspace(1, len(losses) + 1, WINDOWS).round().astype(int)) - 1
+    windows = list(pairwise(edges))
+    steps = [np.sqrt((low + 1) * high) for low, high in windows]
+    means = [losses[low:high].mean() for low, high in windows]
+    axes.plot(steps, means, color=series.paint, label=label)
+
+
+def _gradient(axes: Axes, series: Series, run: Stored, label: str) -> None:
     """Dots are single unbiased estimates (negative ones have no logarithm and are left out)."""
-    for run in runs:
-        steps = np.array(run["history"]["gradient_steps"], dtype=float)
-        norms = np.array(run["history"]["gradients"])
-        colour = style.COLOURS[name]
-        means = running_mean(steps, norms)
-        shown, seen = means > 0, norms > 0
-        if shown.any():
-            axes.plot(steps[shown], means[shown], color=colour, label=_once(run, runs, name))
-        if seen.any():
-            axes.plot(steps[seen], norms[seen], "o", color=colour, markersize=4, alpha=0.45)
+    steps, norms = _curve(run, "gradient")
+    means = running_mean(steps, norms)
+    shown, seen = means > 0, norms > 0
+    if shown.any():
+        axes.plot(steps[shown], means[shown], color=series.paint, label=label)
+    if seen.any():
+        axes.plot(steps[seen], norms[seen], "o", color=series.paint, markersize=4, alpha=0.45)
 
 
 def running_mean(steps: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -71,8 +90,8 @@ def running_mean(steps: np.ndarray, values: np.ndarray) -> np.ndarray:
     >>> running_mean(np.array([1.0, 2.0, 4.0]), np.array([6.0, 2.0, 4.0]))
     array([6., 4., 4.])
     """
-    gaps = np.diff(steps, prepend=0)
-    return np.cumsum(gaps * values) / steps
+    means: np.ndarray = np.cumsum(np.diff(steps, prepend=0) * values) / steps
+    return means
 
 
 def _reference(axes: Axes) -> None:
@@ -80,17 +99,11 @@ def _reference(axes: Axes) -> None:
     lines = [line for line in axes.get_lines() if line.get_linestyle() == "-"]
     if not lines:
         return
-    steps, means = lines[0].get_data()
+    steps, means = (np.asarray(values, dtype=float) for values in lines[0].get_data())
     top = int(means.argmax())
-    ends = np.array([steps[top], steps[-1]], dtype=float)
-    axes.plot(
-        ends,
-        means[top] * (ends / ends[0]) ** -0.5,
-        "--",
-        color=style.INK,
-        linewidth=1,
-        label="slope -1/2",
-    )
+    ends = np.array([steps[top], steps[-1]])
+    heights, ink = means[top] * (ends / ends[0]) ** -0.5, rcParams["text.color"]
+    axes.plot(ends, heights, "--", color=ink, linewidth=1, label="slope -1/2")
 
 
 def _label_values(axes: Axes) -> None:
@@ -102,5 +115,9 @@ def _label_values(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _once(run: Record, runs: Sequence[Record], name: str) -> str:
-    return name if run is runs[0] else "_" + name
+def _numbers(runs: Runs) -> Iterator[tuple[Any, ...]]:
+    for series, some in runs.items():
+        for run in some:
+            for measure in ("loss", "gradient"):
+                for step, value in zip(*_curve(run, measure), strict=True):
+                    yield measure, series.label, run["seed"], int(step), float(value)

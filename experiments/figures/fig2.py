@@ -1,7 +1,5 @@
 """Figure 2: the weights of a toy network by training, as lines and as formulas."""
 
-from __future__ import annotations
-
 import json
 import re
 import textwrap
@@ -13,10 +11,8 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.figures import style
-from experiments.figures.sheets import Table, publish
-from experiments.figures.svg import Scheme
-from experiments.paper.store import Stored
+from experiments.figures.style import PlottedNumbers, Scheme, canvas, publish
+from experiments.store import Stored
 
 RESULTS = "toy.json"
 FAINT = 0.02  # of the largest weight; thinner lines are not drawn
@@ -39,7 +35,7 @@ def fig2(stored: Sequence[Stored], out: Path) -> list[Path]:
         trained.setdefault(record["training"], []).append(record)
 
     def draw(scheme: Scheme) -> Figure:
-        figure = style.canvas(5.2 * len(trained), 6.2)
+        figure = canvas(5.2 * len(trained), 6.2)
         for axes, (name, some) in zip(
             figure.subplots(1, len(trained), squeeze=False)[0], trained.items(), strict=True
         ):
@@ -57,7 +53,7 @@ def fig2(stored: Sequence[Stored], out: Path) -> list[Path]:
         return figure
 
     title = "Weights of a toy network whose units are known, by training"
-    return publish(out, "fig2", title, draw, Table(COLUMNS, _rows(trained, toy)))
+    return publish(out, "fig2", title, draw, PlottedNumbers(COLUMNS, _rows(trained, toy)))
 
 
 def results(path: Path, command: str) -> dict[str, Any]:
@@ -71,7 +67,7 @@ def results(path: Path, command: str) -> dict[str, Any]:
             f"{path} must be there to be drawn; "
             f"`python -m experiments {command} --out {path.parent}` writes it"
         )
-    return json.loads(path.read_text())
+    return dict(json.loads(path.read_text()))
 
 
 def _rows(
@@ -95,11 +91,7 @@ def _below(axes: Axes, words: str) -> None:
 
 
 def _network(
-    axes: Axes,
-    weight: list[list[float]],
-    concepts: list[str],
-    classes: list[str],
-    scheme: Scheme,
+    axes: Axes, weight: list[list[float]], concepts: list[str], classes: list[str], scheme: Scheme
 ) -> None:
     """Concepts below, classes above, a line per weight."""
     most = max(abs(w) for row in weight for w in row) or 1.0

@@ -1,7 +1,5 @@
 """Figure 3: the positions of one map that EM routing and Dynamic-K let speak for each class."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.figures import style
 from experiments.figures.fig2 import results
-from experiments.figures.sheets import Table, clean, publish
-from experiments.figures.svg import Scheme
-from experiments.paper.store import Stored
+from experiments.figures.style import PlottedNumbers, Scheme, canvas, clean, publish
+from experiments.store import Stored
 
 RESULTS = "selection_map.json"
 BLUE, RED, GREY = "#1c7ed6", "#e03131", "#adb5bd"
@@ -34,13 +30,17 @@ def fig3(stored: Sequence[Stored], out: Path) -> list[Path]:
     found = results(out / RESULTS, "selection-map")
     title = "Positions that EM routing and Dynamic-K let speak for each class"
     return publish(
-        out, "fig3", title, lambda scheme: _page(found, scheme), Table(COLUMNS, _rows(found))
+        out,
+        "fig3",
+        title,
+        lambda scheme: _page(found, scheme),
+        PlottedNumbers(COLUMNS, _rows(found)),
     )
 
 
 def _page(found: dict[str, Any], scheme: Scheme) -> Figure:
     side, k, classes = found["side"], found["k"], found["classes"]
-    figure = style.canvas(3.2 * (len(classes) + 1), 5.6)
+    figure = canvas(3.2 * (len(classes) + 1), 5.6)
     panels = figure.subplots(2, len(classes) + 1, height_ratios=[3, 2])
     panels[0, 0].imshow(np.reshape(found["map"], (side, side)), cmap="Greys")
     panels[0, 0].set_title("one feature map, x", fontsize=10)

@@ -1,7 +1,5 @@
 """Figure 4: accuracy over training on CIFAR-10, and the weights of the heads."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,12 +8,10 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from experiments.figures import curves, style, weight_maps
-from experiments.figures.labels import data_of
+from experiments.figures import curves, weight_maps
 from experiments.figures.series import D1, D5, DENSE, L1, OURS, SCALE, Runs, first, runs_of, seeds
-from experiments.figures.sheets import Table, clean, publish
-from experiments.figures.svg import Scheme
-from experiments.paper.store import Stored
+from experiments.figures.style import PlottedNumbers, Scheme, canvas, clean, data_of, publish
+from experiments.store import Stored
 
 ROWS = (DENSE, L1, D5, D1)
 COLUMNS = (*curves.COLUMNS, "unit", "output", "weight")
@@ -34,11 +30,11 @@ def fig4(
     runs = runs_of("fig4", stored, ROWS, data, scale, beside=[OURS])
     held, accuracy = _accuracy(runs)
     shown = first(runs)
-    weights = {row.label: run.arrays["weight"] for row, run in shown.items()}
+    weights = {series.label: run.arrays["weight"] for series, run in shown.items()}
     title = f"Accuracy over training and weights of the head, {data_of(data)} at scale {scale}"
 
     def draw(scheme: Scheme) -> Figure:
-        figure = style.canvas(6.2 + 1.15 * len(weights), 5)
+        figure = canvas(6.2 + 1.15 * len(weights), 5)
         widths = [5.2, 1 + 1.15 * len(weights)]
         left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=widths)[0]
         _curves(left, accuracy, held, f"{data_of(data)}; {seeds(runs)}")
@@ -52,15 +48,17 @@ def fig4(
         (panel, model, *[""] * 5, *cell)
         for panel, model, *cell in weight_maps.table("weights", weights)
     )
-    return publish(out, "fig4", title, draw, Table(COLUMNS, (*rows, *cells)))
+    return publish(out, "fig4", title, draw, PlottedNumbers(COLUMNS, (*rows, *cells)))
 
 
 def _accuracy(runs: Runs) -> tuple[str, dict[str, list[curves.Curve]]]:
     """What held-out images are called, and curves by what they were measured on."""
-    tested = all("test_top1" in run["epochs"][-1] for some in runs.values() for run in some)
+    tested = all("test_accuracy" in run["epochs"][-1] for some in runs.values() for run in some)
     held = "test" if tested else "validation"
     found = {
-        name: [curves.over_training(row, some, f"{name}_top1") for row, some in runs.items()]
+        name: [
+            curves.over_training(series, some, f"{name}_accuracy") for series, some in runs.items()
+        ]
         for name in ("train", held)
     }
     return held, {name: [c for c in some if c is not None] for name, some in found.items()}
@@ -73,7 +71,7 @@ def _curves(
     for name, some in accuracy.items():
         for curve in some:
             look = {} if name == held else {"linewidth": 0.9}
-            curve.draw(axes, curve.row.label if name == held else None, **look)
+            curve.draw(axes, curve.series.label if name == held else None, **look)
     axes.set(xlabel="epoch", ylabel="accuracy")
     axes.set_title(f"(a) {subtitle}\n{curves.SPREAD}", fontsize=9, loc="left")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -95,7 +93,7 @@ def _weights(
     figure: SubFigure, weights: dict[str, np.ndarray], scheme: Scheme, shown: list[int]
 ) -> None:
     panels = figure.subplots(1, len(weights), squeeze=False)[0]
-    norm = weight_maps.scale(list(weights.values()))
+    norm = weight_maps.scale_of(list(weights.values()))
     for axes, (label, weight) in zip(panels, weights.items(), strict=True):
         picture = weight_maps.draw(axes, weight, norm, scheme)
         axes.set_title(f"{label}\n{weight_maps.empty(weight):.0%} empty", fontsize=7.5)

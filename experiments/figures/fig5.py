@@ -1,7 +1,5 @@
 """Figure 5: accuracy, sparsity and unit labels over training for growing K, on Places365."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from experiments.figures import curves, style
-from experiments.figures.labels import data_of
+from experiments.figures import curves
 from experiments.figures.series import (
     D5,
     D10,
@@ -21,14 +18,13 @@ from experiments.figures.series import (
     DENSE,
     OURS,
     SCALE,
-    Row,
     Runs,
+    Series,
     runs_of,
     seeds,
 )
-from experiments.figures.sheets import Table, clean, publish
-from experiments.figures.svg import Scheme
-from experiments.paper.store import Stored
+from experiments.figures.style import PlottedNumbers, Scheme, canvas, clean, data_of, publish
+from experiments.store import Stored
 
 ROWS = (D5, D10, D25, D50, D100, DENSE)
 BEST = 100  # units in panel (d)
@@ -47,7 +43,7 @@ def fig5(
     """
     runs = runs_of("fig5", stored, ROWS, data, scale, beside=[OURS])
     panels = {
-        "top-1 accuracy, validation": _over_training(runs, "validation_top1"),
+        "top-1 accuracy, validation": _over_training(runs, "validation_accuracy"),
         "share of |w| < 0.001 in the head": _over_training(runs, "sparsity"),
         "mean IoU of units": _over_training(runs, "mean_iou"),
         f"IoU of the {BEST} best units": best_units(runs),
@@ -55,7 +51,7 @@ def fig5(
     title = f"Accuracy, sparsity and unit labels over training, {data_of(data)} at scale {scale}"
 
     def draw(scheme: Scheme) -> Figure:
-        figure = style.canvas(15.5, 4.3)
+        figure = canvas(15.5, 4.3)
         for letter, axes, (name, some) in zip(
             "abcd", figure.subplots(1, 4), panels.items(), strict=True
         ):
@@ -70,29 +66,29 @@ def fig5(
         return figure
 
     rows = [row for name, some in panels.items() for curve in some for row in curve.table(name)]
-    return publish(out, "fig5", title, draw, Table(curves.COLUMNS, rows))
+    return publish(out, "fig5", title, draw, PlottedNumbers(curves.COLUMNS, rows))
 
 
 def _over_training(runs: Runs, name: str) -> list[curves.Curve]:
-    found = [curves.over_training(row, some, name) for row, some in runs.items()]
+    found = [curves.over_training(series, some, name) for series, some in runs.items()]
     return [curve for curve in found if curve is not None]
 
 
 def best_units(runs: Runs) -> list[curves.Curve]:
     """IoU against rank, from 1; of rows whose units are labelled."""
     found = []
-    for row, some in runs.items():
+    for series, some in runs.items():
         labelled = [run.arrays["unit_iou"] for run in some if "unit_iou" in run.arrays]
         if labelled:
             ranked = np.array([np.sort(iou)[::-1][:BEST] for iou in labelled])
-            found.append(curves.Curve(row, np.arange(1, ranked.shape[1] + 1), ranked))
+            found.append(curves.Curve(series, np.arange(1, ranked.shape[1] + 1), ranked))
     return found
 
 
 def _panel(axes: Axes, title: str, some: list[curves.Curve], over_units: bool) -> None:
     for curve in some:
         few = {"marker": "o", "markersize": 3} if len(curve.x) <= 8 else {}
-        curve.draw(axes, curve.row.label, **few, **_weight(curve.row))
+        curve.draw(axes, curve.series.label, **few, **_weight(curve.series))
     axes.set_title(title, fontsize=10, loc="left")
     axes.set_xlabel("rank of the unit" if over_units else "epoch")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -102,5 +98,5 @@ def _panel(axes: Axes, title: str, some: list[curves.Curve], over_units: bool) -
         axes.set_ylim(bottom=0)
 
 
-def _weight(row: Row) -> dict[str, float]:
-    return {"linewidth": 2.4 if row in (DENSE, OURS) else 1.4}
+def _weight(series: Series) -> dict[str, float]:
+    return {"linewidth": 2.4 if series in (DENSE, OURS) else 1.4}

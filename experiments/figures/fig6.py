@@ -1,19 +1,15 @@
 """Figure 6: the units that classes are made of, what they show, and how much they weigh."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from experiments.evaluation import selection
-from experiments.figures import graphs, style
-from experiments.figures.labels import data_of, shortened
+from experiments.figures import graphs
 from experiments.figures.series import D5, OURS, SCALE, first, needs, runs_of
-from experiments.figures.sheets import Table, publish
-from experiments.figures.svg import Scheme
-from experiments.paper.store import Stored
+from experiments.figures.style import PlottedNumbers, Scheme, canvas, data_of, publish, shortened
+from experiments.store import Stored
 
 COLUMN = 1.15  # inches
 
@@ -31,20 +27,20 @@ def fig6(
         MissingRuns: Res18-d5a was never trained on these data.
     """
     runs = first(runs_of("fig6", stored, [D5], data, scale, beside=[OURS]))
-    found = {row: _graph(run) for row, run in runs.items()}
+    found = {series: _graph(run) for series, run in runs.items()}
     title = f"Units that classes read most, {data_of(data)} at scale {scale}"
 
     def draw(scheme: Scheme) -> Figure:
-        columns = max(len(found[row].targets) * 2 for row in found)
-        columns = max(columns, *(len(drawn.units) for drawn in found.values()))
+        wanted = [max(2 * len(drawn.targets), len(drawn.units)) for drawn in found.values()]
+        columns = max(wanted)
         heights = [graphs.height(drawn) + 0.3 for drawn in found.values()]
-        figure = style.canvas(COLUMN * columns, COLUMN * sum(heights) + 0.5)
+        figure = canvas(COLUMN * columns, COLUMN * sum(heights) + 0.5)
         panels = figure.subplots(len(found), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for axes, (row, drawn) in zip(panels, found.items(), strict=True):
+        for axes, (series, drawn) in zip(panels, found.items(), strict=True):
             graphs.draw(axes, drawn, columns, scheme)
-            run, widest = runs[row], max(drawn.weights.values(), default=0)
+            run, widest = runs[series], max(drawn.weights.values(), default=0)
             axes.set_title(
-                f"{row.label}, seed {run['seed']}: test {run['top1']:.1%}; "
+                f"{series.label}, seed {run['seed']}: test {run['accuracy']:.1%}; "
                 f"line width is weight, the widest {widest:.2f}",
                 fontsize=10,
                 loc="left",
@@ -53,8 +49,8 @@ def fig6(
         figure.suptitle(title, fontsize=11)
         return figure
 
-    rows = [line for row, drawn in found.items() for line in drawn.table(row.label)]
-    return publish(out, "fig6", title, draw, Table(graphs.COLUMNS, rows))
+    rows = [line for series, drawn in found.items() for line in drawn.table(series.label)]
+    return publish(out, "fig6", title, draw, PlottedNumbers(graphs.COLUMNS, rows))
 
 
 def _graph(run: Stored) -> graphs.Graph:

@@ -1,7 +1,5 @@
 """Figure 7: decisions explained, by units of routed nets and of the dense baseline."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,25 +9,29 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.figures import style, units
-from experiments.figures.heat import heat
-from experiments.figures.labels import data_of, shortened, wrapped
-from experiments.figures.series import D5, DENSE, OURS, SCALE, Row, first, needs, runs_of
-from experiments.figures.sheets import Table, publish
-from experiments.figures.svg import Scheme
-from experiments.figures.waterfall import waterfall
-from experiments.paper.store import Stored
+from experiments.figures import graphs
+from experiments.figures.series import D5, DENSE, OURS, RESNET, SCALE, Series, first, needs, runs_of
+from experiments.figures.style import (
+    PlottedNumbers,
+    Scheme,
+    canvas,
+    data_of,
+    publish,
+    shortened,
+    wrapped,
+)
+from experiments.store import Stored
 
 TOP = 5
 HEAT = (
     "heat: each map from its least to its largest value; number: part of the logit, and its share"
 )
-VERDICTS = ("predicted", "runner-up")
-COLUMNS = ("image", "label", "model", "verdict", "class", "part", "concept", "value")
+RANKS = ("predicted", "runner-up")
+COLUMNS = ("image", "label", "model", "decision", "class", "part", "concept", "value")
 Arrays = Mapping[str, np.ndarray]
 
 
-class Verdict(NamedTuple):
+class Decision(NamedTuple):
     """A logit of one image as a sum: `parts` of `top` units, others, bias.
 
     Attributes:
@@ -59,73 +61,90 @@ class Verdict(NamedTuple):
 
 
 def fig7(
-    stored: Sequence[Stored], out: Path, data: str = "places365", scale: str = SCALE
+    stored: Sequence[Stored],
+    out: Path,
+    data: str = "places365",
+    scale: str = SCALE,
+    needed: Sequence[Series] = (D5, DENSE),
+    beside: Sequence[Series] = (OURS,),
+    model: str = RESNET,
+    name: str = "fig7",
 ) -> list[Path]:
-    """Draw two test images, as `fig7` and `fig7-wrong`: one that all nets get right, one that d5a gets wrong.
+    """Draw two test images, as NAME and NAME-wrong: one that all nets get right, one that the first gets wrong.
 
     Of each net the predicted class, not the true one, and the runner-up. A part is W_cm x_m where the
     unit is kept, so that units, all others (the residual) and bias add up to the logit; its share of the
     logit is the paper's contribution score. Of images, the first stored one of its kind is taken; if none
-    is right everywhere, the first, and if d5a gets all right there is no second figure.
+    is right everywhere, the first, and if the first net gets all right there is no second figure. White
+    outlines are the pixels of the concepts that make up the image's class, where the data knows them.
 
     Raises:
-        MissingRuns: Res18-d5a or Res18 was never trained on these data.
+        MissingRuns: a needed series was never trained on these data.
     """
-    runs = first(runs_of("fig7", stored, [D5, DENSE], data, scale, beside=[OURS]))
+    runs = first(runs_of(name, stored, needed, data, scale, beside, model))
     for run in runs.values():
-        needs("fig7", run, "verdict_parts", "pictures")
-    found = {row: run.arrays for row, run in runs.items()}
+        needs(name, run, "decision_parts", "pictures")
+    found = {series: run.arrays for series, run in runs.items()}
+    own = next(iter(found.values()))
     paths = []
-    for name, n in images(found).items():
-        label = str(found[D5]["class_names"][found[D5]["labels"][n]])
+    for suffix, n in images(found).items():
+        label = str(own["class_names"][own["labels"][n]])
         title = f"{data_of(data)} at scale {scale}, stored test image {n}: {shortened(label, 70)}"
-        rows = [part for row, arrays in found.items() for part in _table(row, arrays, n, label)]
+        rows = [
+            part for series, arrays in found.items() for part in _table(series, arrays, n, label)
+        ]
 
         def draw(scheme: Scheme, n: int = n, title: str = title) -> Figure:
             return _page(runs, found, n, title, scheme)
 
-        paths += publish(out, name, title, draw, Table(COLUMNS, rows))
+        paths += publish(out, f"{name}{suffix}", title, draw, PlottedNumbers(COLUMNS, rows))
     return paths
 
 
-def images(found: Mapping[Row, Arrays]) -> dict[str, int]:
-    """Stored images by the figure that shows them."""
-    right = {row: a["verdict_classes"][:, 0] == a["labels"] for row, a in found.items()}
-    wrong = np.flatnonzero(~right[D5])
-    shown = {"fig7": int(np.all(list(right.values()), axis=0).argmax())}
-    return shown | ({"fig7-wrong": int(wrong[0])} if len(wrong) else {})
+def images(found: Mapping[Series, Arrays]) -> dict[str, int]:
+    """Stored images by the end of the name of the figure that shows them."""
+    right = [a["decision_classes"][:, 0] == a["labels"] for a in found.values()]
+    wrong = np.flatnonzero(~right[0])
+    shown = {"": int(np.all(right, axis=0).argmax())}
+    return shown | ({"-wrong": int(wrong[0])} if len(wrong) else {})
 
 
-def verdict(arrays: Arrays, n: int, rank: int) -> Verdict:
+def decision(arrays: Arrays, n: int, rank: int) -> Decision:
     """The class at a rank, 0 or 1, of image n."""
-    parts = arrays["verdict_parts"][n, rank].astype(float)
+    parts = arrays["decision_parts"][n, rank].astype(float)
     top = np.argsort(-abs(parts), kind="stable")[:TOP]
     top = top[parts[top] != 0]
-    name = str(arrays["class_names"][arrays["verdict_classes"][n, rank]])
+    name = str(arrays["class_names"][arrays["decision_classes"][n, rank]])
     rest = float(np.delete(parts, top).sum())
-    bias = float(arrays["verdict_biases"][n, rank])
-    return Verdict(name, top, parts[top], rest, len(parts) - len(top), bias)
+    bias = float(arrays["decision_biases"][n, rank])
+    return Decision(name, top, parts[top], rest, len(parts) - len(top), bias)
 
 
 def _page(
-    runs: Mapping[Row, Stored], found: Mapping[Row, Arrays], n: int, title: str, scheme: Scheme
+    runs: Mapping[Series, Stored],
+    found: Mapping[Series, Arrays],
+    n: int,
+    title: str,
+    scheme: Scheme,
 ) -> Figure:
-    ranks = [(row, rank) for row, a in found.items() for rank in range(_verdicts(a))]
-    figure = style.canvas(15.5, 0.8 + 2.5 * len(ranks))
+    ranks = [(series, rank) for series, a in found.items() for rank in range(_decisions(a))]
+    figure = canvas(15.5, 0.8 + 2.5 * len(ranks))
     grid = figure.add_gridspec(len(ranks), TOP + 2, width_ratios=[1] * (TOP + 1) + [2.4])
-    for line, (row, rank) in enumerate(ranks):
+    for line, (series, rank) in enumerate(ranks):
         panels = [figure.add_subplot(grid[line, column]) for column in range(TOP + 2)]
-        decided = verdict(found[row], n, rank)
-        panels[0].imshow(found[row]["pictures"][n], interpolation="nearest")
+        arrays = found[series]
+        decided = decision(arrays, n, rank)
+        panels[0].imshow(arrays["pictures"][n], interpolation="nearest")
         words = wrapped(decided.name, 24, 2)
-        panels[0].set_title(f"{VERDICTS[rank]}:\n{words}\nlogit {decided.logit:.2f}", fontsize=9)
-        seed = runs[row]["seed"]
+        panels[0].set_title(f"{RANKS[rank]}:\n{words}\nlogit {decided.logit:.2f}", fontsize=9)
+        seed = runs[series]["seed"]
         panels[0].set_ylabel(
-            f"{row.label}\nseed {seed}", color=row.paint, fontsize=10, fontweight="bold"
+            f"{series.label}\nseed {seed}", color=series.paint, fontsize=10, fontweight="bold"
         )
-        _maps(panels[1:-1], found[row], n, decided)
+        _maps(panels[1:-1], arrays, n, decided)
         for axes in panels[:-1]:
             axes.set(xticks=[], yticks=[])
+            _outline(axes, arrays, n)
         labels = [f"unit {m}" for m in decided.top]
         labels += [f"residual, {decided.others} units", "bias", "sum = logit"]
         values = [*decided.parts, decided.rest, decided.bias, decided.logit]
@@ -135,29 +154,81 @@ def _page(
     return figure
 
 
-def _maps(panels: Sequence[Axes], arrays: Arrays, n: int, decided: Verdict) -> None:
+def _maps(panels: Sequence[Axes], arrays: Arrays, n: int, decided: Decision) -> None:
     picture = arrays["pictures"][n] / 255
     for axes, m, part in zip(panels, decided.top, decided.parts, strict=False):
         heat(axes, picture, arrays["maps"][n, m])
-        name, iou = units.label(arrays, "layer4", m)
+        name, iou = graphs.label(arrays, "layer4", m)
         concept = "" if iou is None else f"\n{wrapped(name or 'no concept', 24, 1)}"
         axes.set_title(f"{part:+.2f}{decided.share(part)}\nunit {m}{concept}", fontsize=9)
     for axes in panels[len(decided.top) :]:
         axes.axis("off")
 
 
-def _verdicts(arrays: Arrays) -> int:
+def _outline(axes: Axes, arrays: Arrays, n: int) -> None:
+    for mask in arrays["masks"][n] if "masks" in arrays else ():
+        if mask.any() and not mask.all():
+            axes.contour(mask, levels=[0.5], colors="white", linewidths=1)
+
+
+def _decisions(arrays: Arrays) -> int:
     """Two, or one where there is one class."""
-    return arrays["verdict_classes"].shape[1]
+    return int(arrays["decision_classes"].shape[1])
 
 
-def _table(row: Row, arrays: Arrays, n: int, label: str) -> Iterator[tuple[Any, ...]]:
-    for rank in range(_verdicts(arrays)):
-        decided = verdict(arrays, n, rank)
-        start = (n, label, row.label, VERDICTS[rank], decided.name)
+def _table(series: Series, arrays: Arrays, n: int, label: str) -> Iterator[tuple[Any, ...]]:
+    for rank in range(_decisions(arrays)):
+        decided = decision(arrays, n, rank)
+        start = (n, label, series.label, RANKS[rank], decided.name)
         for m, part in zip(decided.top, decided.parts, strict=True):
-            name, _ = units.label(arrays, "layer4", m)
+            name, _ = graphs.label(arrays, "layer4", m)
             yield *start, f"unit {m}", name, float(part)
         yield *start, "residual", "", decided.rest
         yield *start, "bias", "", decided.bias
         yield *start, "logit", "", decided.logit
+
+
+def waterfall(
+    axes: Axes, labels: Sequence[str], values: Sequence[float], colour: str, ink: str, pale: str
+) -> None:
+    """Draw parts from top to bottom.
+
+    Args:
+        axes: a panel of its own.
+        labels: of the values.
+        values: the units' parts, then two that no unit stands for, then the sum.
+        colour: of the units' bars.
+        ink: of the sum and of the zero line.
+        pale: of the two others.
+    """
+    starts = [0.0, *np.cumsum(values[:-1])[:-1], 0.0]
+    colours = [colour] * (len(values) - 3) + [pale, pale, ink]
+    rows = range(len(values))
+    axes.barh(rows, values, left=starts, color=colours, height=0.7)
+    axes.axvline(0, color=ink, linewidth=0.8)
+    reach = [0.0, *np.cumsum(values[:-1])]
+    span = max(reach) - min(reach) or 1.0
+    for row, value, start in zip(rows, values, starts, strict=True):
+        axes.text(
+            max(start, start + value) + 0.02 * span, row, f"{value:+.2f}", va="center", fontsize=8
+        )
+    axes.set_xlim(min(reach) - 0.05 * span, max(reach) + 0.18 * span)
+    axes.set_yticks(list(rows), labels, fontsize=8)
+    axes.invert_yaxis()
+    axes.tick_params(axis="x", labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def heat(axes: Axes, picture: np.ndarray, activation: np.ndarray) -> None:
+    """From the map's least to its largest value; a flat map says nothing of where and is left out.
+
+    Args:
+        axes: a panel of its own.
+        picture: (h, w, 3), in [0, 1].
+        activation: the map, (h', w').
+    """
+    height, width = picture.shape[:2]
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    axes.imshow(picture.mean(2), cmap="gray", interpolation="nearest", vmin=-0.4, vmax=1.2)
+    if np.ptp(activation) > 0:
+        axes.imshow(activation, cmap="inferno", alpha=0.6, extent=extent, interpolation="bilinear")

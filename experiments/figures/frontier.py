@@ -1,10 +1,9 @@
 """Accuracy against weights per class, every method on one axis."""
 
-from __future__ import annotations
-
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,69 +11,174 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter, StrMethodFormatter
 
-from experiments.figures import style
-from experiments.figures.families import FAMILIES, Family, cut, heads, paper, points
-from experiments.figures.labels import data_of
-from experiments.figures.series import DENSE, OURS, SCALE, missing_runs
-from experiments.figures.sheets import Table, clean, publish
-from experiments.figures.svg import Scheme
-from experiments.paper.store import Stored
+from experiments.figures.series import (
+    D5,
+    DENSE,
+    FAITHFUL,
+    L1,
+    OURS,
+    RESNET,
+    SCALE,
+    UNBIASED,
+    Series,
+    missing_runs,
+)
+from experiments.figures.style import PlottedNumbers, Scheme, canvas, clean, data_of, publish
+from experiments.paper import published
+from experiments.store import Stored
 
 TRAINED, CUT, HEADS, PAPER = "as trained", "largest k kept, not refitted", "post-hoc head", "paper"
 TICKS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 COLUMNS = ("data", "method", "kind", "run", "weights", "mean", "lowest", "highest", "seeds")
+SOLVERS = {"saga": "x", "glm_saga": "+"}  # and how their heads are marked
+UNITS = 512  # that the head of the paper's Res18 reads
+
+
+class Family(NamedTuple):
+    """Runs that differ in what sets their number of weights.
+
+    Attributes:
+        series: the one that is cut, and the family's colour.
+        label: in the legend.
+        method: pattern of the methods' names.
+    """
+
+    series: Series
+    label: str
+    method: str
+
+    def holds(self, run: Stored) -> bool:
+        """Whether a run is one of the family's."""
+        return re.fullmatch(self.method, run["method"]) is not None
+
+
+FAMILIES = (
+    Family(OURS, "InterpretableSGD", r"InterpretableSGD(, block_size=[\d.]+)?"),
+    Family(DENSE, "SGD", "SGD"),
+    Family(L1, "SGD with L1 on the head", r"SGD with L1(, strength=\S+)?"),
+    Family(D5, "Dynamic-K layer", r"Dynamic-\d+"),
+    Family(UNBIASED, UNBIASED.label, "unbiased"),
+    Family(FAITHFUL, FAITHFUL.label, "faithful"),
+)
 
 
 def frontier(
-    stored: Sequence[Stored], out: Path, data: Sequence[str] | None = None, scale: str = SCALE
+    stored: Sequence[Stored],
+    out: Path,
+    data: Sequence[str] | None = None,
+    scale: str = SCALE,
+    model: str = RESNET,
+    name: str = "frontier",
 ) -> list[Path]:
     """Draw a panel for each data set.
 
-    A dot is a net as trained: mean over seeds, bars from lowest to highest. A thin line keeps the k
-    largest weights of each class of the same net without refitting, with a band. A dashed line of
-    crosses is the path of sparse heads fitted afterwards on the dense net's units, of one seed each.
+    A dot is a network as trained: mean over seeds, bars from lowest to highest. A thin line keeps the k
+    largest weights of each class of the same network without refitting, with a band. A dashed line of
+    crosses is the path of sparse heads fitted afterwards on the dense network's units, of one seed each.
 
     Args:
         stored: runs.
         out: folder to write to.
-        data: data sets; all that have a dense net and one of ours if None.
+        data: data sets; all that have a dense network and one of ours if None.
         scale: of the runs.
+        model: of the runs.
+        name: of the files.
 
     Raises:
-        MissingRuns: a data set lacks the dense net or ours; or none is stored at all.
+        MissingRuns: a data set lacks the dense network or ours; or none is stored at all.
     """
-    here = [run for run in stored if run["scale"] == scale]
-    sets = [d for d in dict.fromkeys(run["data"] for run in here) if _whole(here, d)]
+    here = [run for run in stored if (run["scale"], run["model"]) == (scale, model)]
+    sets = [d for d in dict.fromkeys(run["data"] for run in here) if _has_both(here, d)]
     missing = [d for d in data or () if d not in sets] or ([] if data or sets else ["any data"])
     if missing:
-        raise missing_runs(
-            "frontier", ["resnet18 (sgd)", "resnet18_isgd (isgd)"], missing[0], scale
-        )
+        needed = [f"{model} ({series.method})" for series in (DENSE, OURS)]
+        raise missing_runs("frontier", needed, missing[0], scale)
     panels = {d: [run for run in here if run["data"] == d] for d in data or sets}
     title = f"Test accuracy against weights per class, scale {scale}"
 
     def draw(scheme: Scheme) -> Figure:
-        figure = style.canvas(max(8.0, 5.2 * len(panels)), 5.4)
+        figure = canvas(max(8.0, 5.2 * len(panels)), 5.4)
         drawn = figure.subplots(1, len(panels), squeeze=False)[0]
-        for axes, (name, some) in zip(drawn, panels.items(), strict=True):
-            _panel(clean(axes), name, some, scale)
+        for axes, (text, some) in zip(drawn, panels.items(), strict=True):
+            _panel(clean(axes), text, some, scale)
         _legend(figure, [f for f in FAMILIES if any(map(f.holds, here))])
         figure.suptitle(f"{title}\nmeans over seeds, bars and bands from lowest to highest")
         return figure
 
-    rows = [row for name, some in panels.items() for row in _table(name, some, scale)]
-    return publish(out, "frontier", title, draw, Table(COLUMNS, rows))
+    rows = [row for text, some in panels.items() for row in _table(text, some, scale)]
+    return publish(out, name, title, draw, PlottedNumbers(COLUMNS, rows))
 
 
-def _whole(runs: Sequence[Stored], data: str) -> bool:
-    there = {(run["network"], run["method"]) for run in runs if run["data"] == data}
-    return {(row.network, row.method) for row in (DENSE, OURS)} <= there
+class Point(NamedTuple):
+    """Runs that differ in the seed alone: weights and test accuracy, (seeds,) each."""
+
+    run: str
+    weights: np.ndarray
+    accuracy: np.ndarray
+
+
+def points(family: Family, runs: Sequence[Stored]) -> list[Point]:
+    """A family's networks as trained, fewest weights first."""
+    seeds: dict[str, list[Stored]] = {}
+    for run in filter(family.holds, runs):
+        seeds.setdefault(f"{run['model']}, {run['method']}", []).append(run)
+    keys = ("weights_per_class", "accuracy")
+    found = [
+        Point(name, *(np.array([run[key] for run in some]) for key in keys))
+        for name, some in seeds.items()
+    ]
+    return sorted(found, key=lambda point: float(point.weights.mean()))
+
+
+def cut(family: Family, runs: Sequence[Stored]) -> tuple[list[int], np.ndarray] | None:
+    """Numbers of weights, and test accuracy (seeds, k) of the family's first series cut to them.
+
+    Up to the first number that the networks do not have, where a cut changes little.
+    """
+    some = [run for run in runs if run["method"] == family.series.method]
+    if not some:
+        return None
+    counts = some[0]["accuracy_at_weights"]["weights"]
+    have = np.mean([run["weights_per_class"] for run in some])
+    shown = sum(count < have for count in counts) + 1
+    accuracies = [run["accuracy_at_weights"]["accuracy"][:shown] for run in some]
+    return counts[:shown], np.array(accuracies)
+
+
+def heads(runs: Sequence[Stored]) -> Iterator[tuple[str, int, list[float], list[float]]]:
+    """Solver, seed, weights and test accuracy of the sparse heads of each dense network."""
+    for run in runs:
+        for solver in SOLVERS:
+            own = [head for head in run.record.get("sparse_heads", ()) if head["solver"] == solver]
+            if own:
+                weights, accuracy = ([head[key] for head in own] for key in ("weights", "accuracy"))
+                yield solver, run["seed"], weights, accuracy
+
+
+def paper(data: str, scale: str) -> dict[str, tuple[float, float]]:
+    """Weights per class and top-1 that the paper gives, where the runs are on its data at its size.
+
+    Its 99 % sparsity of Res18-d5a is about Places365.
+    """
+    if scale not in ("paper", "code") or data not in published.TOP1:
+        return {}
+    top1 = {name: value / 100 for name, value in published.TOP1[data].items()}
+    found = {"Res18": (float(UNITS), top1["Res18"])}
+    if data == "places365":
+        few = UNITS * (1 - published.SPARSITY_D5A / 100)
+        found["Res18-d5a"] = few, top1["Res18-d5a"]
+    return found
+
+
+def _has_both(runs: Sequence[Stored], data: str) -> bool:
+    methods = {run["method"] for run in runs if run["data"] == data}
+    return {DENSE.method, OURS.method} <= methods
 
 
 def _panel(axes: Axes, data: str, runs: Sequence[Stored], scale: str) -> None:
     most = 1.0
     for family in FAMILIES:
-        colour, dashes = family.row.paint, family.row.dashes
+        colour, dashes = family.series.paint, family.series.dashes
         if (pruned := cut(family, runs)) is not None:
             counts, kept = pruned
             axes.plot(counts, kept.mean(0), color=colour, linewidth=1, linestyle=dashes)
@@ -91,7 +195,7 @@ def _panel(axes: Axes, data: str, runs: Sequence[Stored], scale: str) -> None:
         }
         axes.errorbar(x, y, y_bars, x_bars, "o", markersize=7, zorder=4, **look)
     for solver, _, weights, accuracy in heads(runs):
-        look = {"marker": "x" if solver == "saga" else "+", "markersize": 5, "linewidth": 1}
+        look = {"marker": SOLVERS[solver], "markersize": 5, "linewidth": 1}
         axes.plot(weights, accuracy, color=DENSE.paint, linestyle="--", alpha=0.8, **look)
     for name, place in paper(data, scale).items():
         axes.plot(*place, "D", markersize=8, markerfacecolor="none", color=axes.title.get_color())
@@ -118,7 +222,12 @@ def _legend(figure: Figure, families: Sequence[Family]) -> None:
     ink = figure.axes[0].title.get_color()
     entries = {
         family.label: Line2D(
-            [], [], color=family.row.paint, marker="o", linestyle=family.row.dashes, linewidth=2
+            [],
+            [],
+            color=family.series.paint,
+            marker="o",
+            linestyle=family.series.dashes,
+            linewidth=2,
         )
         for family in families
     }
@@ -146,12 +255,11 @@ def _table(data: str, runs: Sequence[Stored], scale: str) -> Iterator[tuple[Any,
         for run, weights, accuracy in points(family, runs):
             yield data, family.label, TRAINED, run, float(weights.mean()), *_spread(accuracy)
         if (pruned := cut(family, runs)) is not None:
-            row = f"{family.row.network} {family.row.method}"
             for count, kept in zip(pruned[0], pruned[1].T, strict=True):
-                yield data, family.label, CUT, row, count, *_spread(kept)
+                yield data, family.label, CUT, family.series.method, count, *_spread(kept)
     for solver, seed, counts, shares in heads(runs):
         for fitted, share in zip(counts, shares, strict=True):
-            yield data, solver, HEADS, f"resnet18 sgd seed{seed}", fitted, share, share, share, 1
+            yield data, solver, HEADS, f"seed {seed}", fitted, share, share, share, 1
     for name, (given, share) in paper(data, scale).items():
         yield data, PAPER, PAPER, name, given, share, share, share, 1
 

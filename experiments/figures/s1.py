@@ -1,20 +1,16 @@
 """The supplement's Figure 1: weights of the routed 1x1 convolutions and of the head, beside the dense net's."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.figures import style, weight_maps
-from experiments.figures.heads import THRESHOLD
-from experiments.figures.labels import data_of
+from experiments.evaluation.selection import THRESHOLD
+from experiments.figures import weight_maps
 from experiments.figures.series import DENSE, INNER, SCALE, first, runs_of
-from experiments.figures.sheets import Table, publish
-from experiments.figures.svg import Scheme
-from experiments.paper.store import Stored
+from experiments.figures.style import PlottedNumbers, Scheme, canvas, data_of, publish
+from experiments.store import Stored
 
 PANELS = {
     "layer2 to layer3_0": ("inner:layer3.0", "layer3.0.downsample.0.weight"),
@@ -45,11 +41,11 @@ def s1(
     told = f"{title}; seed {routed['seed']} of routed, {dense['seed']} of dense"
 
     def draw(scheme: Scheme) -> Figure:
-        figure = style.canvas(14, 5.4)
+        figure = canvas(14, 5.4)
         for part, (panel, weights) in zip(
             figure.subfigures(1, len(pairs), squeeze=False)[0], pairs.items(), strict=True
         ):
-            norm = weight_maps.scale(list(weights.values()))
+            norm = weight_maps.scale_of(list(weights.values()))
             axes = part.subplots(1, len(weights), squeeze=False)[0]
             for place, (model, weight) in zip(axes, weights.items(), strict=True):
                 picture = weight_maps.draw(place, weight, norm, scheme)
@@ -66,7 +62,7 @@ def s1(
         return figure
 
     rows = (row for panel, weights in pairs.items() for row in weight_maps.table(panel, weights))
-    return publish(out, "s1", title, draw, Table(weight_maps.COLUMNS, rows))
+    return publish(out, "s1", title, draw, PlottedNumbers(weight_maps.COLUMNS, rows))
 
 
 def _open(weight: np.ndarray) -> float:

@@ -1,7 +1,5 @@
 """The supplement's Figure 2: units of a layer as compositions of units of the layer below."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,12 +7,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.evaluation.selection import STAGES
-from experiments.figures import graphs, style
-from experiments.figures.labels import data_of, shortened
+from experiments.figures import graphs
 from experiments.figures.series import INNER, SCALE, needs, runs_of
-from experiments.figures.sheets import Table, publish
-from experiments.figures.svg import Scheme
-from experiments.paper.store import Stored
+from experiments.figures.style import PlottedNumbers, Scheme, canvas, data_of, publish, shortened
+from experiments.store import Stored
 
 COLUMN = 1.15  # inches
 TARGETS, SOURCES = 3, 2  # the paper's: the two units that contribute most
@@ -44,7 +40,7 @@ def s2(
     def draw(scheme: Scheme) -> Figure:
         columns = SOURCES * TARGETS
         height = max(map(graphs.height, found.values()))
-        figure = style.canvas(COLUMN * (columns + 0.3) * len(found), COLUMN * height + 1)
+        figure = canvas(COLUMN * (columns + 0.3) * len(found), COLUMN * height + 1)
         panels = figure.subplots(1, len(found), squeeze=False)[0]
         for axes, (part, drawn) in zip(panels, found.items(), strict=True):
             graphs.draw(axes, drawn, columns, scheme)
@@ -53,7 +49,7 @@ def s2(
         return figure
 
     rows = [line for part, drawn in found.items() for line in drawn.table(part)]
-    return publish(out, "s2", title, draw, Table(graphs.COLUMNS, rows))
+    return publish(out, "s2", title, draw, PlottedNumbers(graphs.COLUMNS, rows))
 
 
 def _targets(arrays: Mapping[str, np.ndarray], stage: str) -> dict[int, str]:

@@ -1,6 +1,4 @@
-"""Which stored runs a figure shows, in which colour, and what is said where they are missing."""
-
-from __future__ import annotations
+"""The stored runs that a figure shows, their colours, and what is said where they are missing."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,43 +6,46 @@ from typing import NamedTuple
 from matplotlib import rcParams
 from matplotlib.typing import LineStyleType
 
-from experiments.paper.store import ARRAYS, Stored
+from experiments.store import ARRAYS, Stored
 
 SCALE = "tiny"
+RESNET = "resnet18"  # of the paper's figures
 
 
 class MissingRuns(LookupError):
     """A figure lacks runs; the message says which, and what trains them."""
 
 
-class Row(NamedTuple):
-    """Runs that differ in the seed alone.
+class Series(NamedTuple):
+    """Runs that differ in the seed alone, as a figure shows them.
 
     Attributes:
         label: in the legend, as the paper writes it.
-        network: the net's name.
-        method: how it is trained.
+        method: the name of how they are trained.
         colour: of its lines; empty for that of the text.
         dashes: matplotlib's name of a line style.
     """
 
     label: str
-    network: str
-    method: str = "sgd"
+    method: str = "SGD"
     colour: str = ""
     dashes: LineStyleType = "-"
 
     @property
     def paint(self) -> str:
         """The colour on the page that is being drawn."""
-        return self.colour or rcParams["text.color"]
+        return self.colour or str(rcParams["text.color"])
+
+    def of(self, model: str) -> "Series":
+        """The same of another network, which the paper has no name for."""
+        return self if model == RESNET else self._replace(label=self.method)
 
 
 # Red is the paper's for the dense net; ours have the colour of the text, as orange is too near.
-DENSE = Row("Res18", "resnet18", colour="#e03131")
-L1 = Row("Res18-L1", "resnet18_l1", "l1", "#2b6cb0")
+DENSE = Series("Res18", colour="#e03131")
+L1 = Series("Res18-L1", "SGD with L1", "#2b6cb0")
 D1, D5, D10, D25, D50, D100 = (
-    Row(f"Res18-d{k}a", f"resnet18_d{k}a", colour=colour)
+    Series(f"Res18-d{k}a", f"Dynamic-{k}", colour)
     for k, colour in (
         (1, "#9c36b5"),
         (5, "#2f9e44"),
@@ -54,35 +55,36 @@ D1, D5, D10, D25, D50, D100 = (
         (100, "#b08968"),
     )
 )
-INNER = Row("Res18-d[32,32,5]a", "resnet18_d32_32_5a", colour="#2f9e44")
-OURS = Row("InterpretableSGD", "resnet18_isgd", "isgd")
-UNBIASED = Row("InterpretableSGD, unbiased", "resnet18_isgd", "unbiased", dashes="--")
-FAITHFUL = Row("Algorithm 3, literally", "resnet18_isgd", "faithful", dashes=":")
+INNER = Series("Res18-d[32,32,5]a", "Dynamic-[32,32,5]", "#2f9e44")
+OURS = Series("InterpretableSGD", "InterpretableSGD")
+UNBIASED = Series("InterpretableSGD, unbiased", "unbiased", dashes="--")
+FAITHFUL = Series("Algorithm 3, literally", "faithful", dashes=":")
 
-Runs = dict[Row, list[Stored]]
+Runs = dict[Series, list[Stored]]
 
 
 def runs_of(
     figure: str,
     stored: Sequence[Stored],
-    needed: Sequence[Row],
+    needed: Sequence[Series],
     data: str,
     scale: str,
-    beside: Sequence[Row] = (),
+    beside: Sequence[Series] = (),
+    model: str = RESNET,
 ) -> Runs:
-    """The runs of each row by seed; rows that stand beside the paper's are left out where none is stored.
+    """The runs of each series by seed; those that stand beside the others are left out where none is stored.
 
     Raises:
-        MissingRuns: a needed row has no run at all.
+        MissingRuns: a needed series has no run at all.
     """
-    here = [run for run in stored if run["data"] == data and run["scale"] == scale]
-    found = {row: _of(row, here) for row in (*needed, *beside)}
-    missing = [row for row in needed if not found[row]]
+    wanted = (data, scale, model)
+    here = [run for run in stored if (run["data"], run["scale"], run["model"]) == wanted]
+    found = {series: _of(series, here) for series in (*needed, *beside)}
+    missing = [series for series in needed if not found[series]]
     if missing:
-        raise missing_runs(
-            figure, [f"{row.network} ({row.method})" for row in missing], data, scale
-        )
-    return {row: runs for row, runs in found.items() if runs}
+        names = [f"{model} ({series.method})" for series in missing]
+        raise missing_runs(figure, names, data, scale)
+    return {series.of(model): runs for series, runs in found.items() if runs}
 
 
 def missing_runs(figure: str, missing: Sequence[str], data: str, scale: str) -> MissingRuns:
@@ -94,12 +96,13 @@ def missing_runs(figure: str, missing: Sequence[str], data: str, scale: str) -> 
     )
 
 
-def first(runs: Runs) -> dict[Row, Stored]:
-    """One run of each row: of the lowest seed that all rows have, else of each row's lowest."""
-    common = set.intersection(*({run["seed"] for run in some} for some in runs.values()))
+def first(runs: Runs) -> dict[Series, Stored]:
+    """One run of each series: of the lowest seed that all have, else of each one's lowest."""
+    shared = set.intersection(*({run["seed"] for run in some} for some in runs.values()))
+    common = sorted(shared)[:1]
     return {
-        row: next((run for run in some if run["seed"] == min(common, default=None)), some[0])
-        for row, some in runs.items()
+        series: next((run for run in some if run["seed"] in common), some[0])
+        for series, some in runs.items()
     }
 
 
@@ -117,21 +120,22 @@ def needs(figure: str, run: Stored, *arrays: str) -> None:
         )
 
 
-def _of(row: Row, runs: Sequence[Stored]) -> list[Stored]:
-    own = [run for run in runs if (run["network"], run["method"]) == (row.network, row.method)]
-    return sorted(own, key=lambda run: run["seed"])
+def _of(series: Series, runs: Sequence[Stored]) -> list[Stored]:
+    own = [run for run in runs if run["method"] == series.method]
+    return sorted(own, key=lambda run: int(run["seed"]))
 
 
 def seeds(runs: Runs) -> str:
-    """How many seeds each row has, for a title.
+    """How many seeds each series has, for a title.
 
-    >>> run = Stored(None, {"seed": 0})
+    >>> from pathlib import Path
+    >>> run = Stored(Path("x"), {"seed": 0})
     >>> seeds({DENSE: [run]}), seeds({DENSE: [run, run], D5: [run, run]})
     ('1 seed', '2 seeds')
     >>> seeds({DENSE: [run, run], D5: [run]})
     'n seeds: Res18 2, Res18-d5a 1'
     """
-    counts = {row.label: len(some) for row, some in runs.items()}
+    counts = {series.label: len(some) for series, some in runs.items()}
     if len(set(counts.values())) == 1:
         (count,) = set(counts.values())
         return f"{count} seed{'s' * (count > 1)}"

@@ -1,13 +1,10 @@
-"""The nets of the experiments: maps of units, one number per unit, a linear head.
+"""Small networks that show their units: maps of units, one number per unit, a linear head.
 
 Index legend: `n` image, `m` unit, `c` class.
 """
 
-from __future__ import annotations
+from collections.abc import Sequence
 
-from collections.abc import Callable, Sequence
-
-import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
@@ -50,6 +47,7 @@ def small_resnet(
         widths: channels of the stem and of each block; the last is the number of units.
         strides: of each block.
 
+    >>> import torch
     >>> small_resnet(3, 24)(torch.rand(2, 3, 24, 24)).shape
     torch.Size([2, 24])
     """
@@ -82,6 +80,7 @@ def glyph_net(channels: int, classes: int, units: int = 96) -> Classifier:
 
     Batch norm follows the maximum, so a unit is the ReLU of a standardised evidence.
 
+    >>> import torch
     >>> glyph_net(1, 20).units(torch.rand(4, 1, 24, 24)).min() >= 0
     tensor(True)
     """
@@ -98,8 +97,37 @@ def glyph_net(channels: int, classes: int, units: int = 96) -> Classifier:
     return Classifier(maps, pool, units, classes)
 
 
-def build(architecture: Callable[[int, int], Classifier], channels: int, classes: int, seed: int):
-    """A net whose initial weights are a function of the seed; the global generator is left alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return architecture(channels, classes)
+def widened(
+    channels: int, classes: int, units: int, strides: Sequence[int] = (1, 2, 2)
+) -> Classifier:
+    """`small_resnet` with a 1x1 convolution, batch norm and ReLU to any number of units.
+
+    >>> widened(3, 100, units=512).fc
+    Linear(in_features=512, out_features=100, bias=True)
+    """
+    body = small_resnet(channels, classes, strides=strides)
+    last = body.fc.in_features
+    point = [nn.Conv2d(last, units, 1, bias=False), nn.BatchNorm2d(units), nn.ReLU(inplace=True)]
+    maps = nn.Sequential(*body.maps.children(), *point)
+    return Classifier(maps, body.pool, units, classes)
+
+
+def local(channels: int, classes: int, units: int, blocks: int = 2) -> Classifier:
+    """A net whose units see 7 (one block) or 13 pixels (two blocks): an object of the scenes, not two.
+
+    >>> import torch
+    >>> local(3, 24, units=64).maps(torch.rand(1, 3, 24, 24)).shape
+    torch.Size([1, 64, 12, 12])
+    """
+    widths, strides = ((16, 32), (1, 2)) if blocks == 2 else ((32,), (2,))
+    body = small_resnet(channels, classes, widths=widths, strides=strides)
+    last = body.fc.in_features
+    points: list[nn.Module] = []
+    for inside, outside in ((last, 64), (64, units)):
+        points += [
+            nn.Conv2d(inside, outside, 1, bias=False),
+            nn.BatchNorm2d(outside),
+            nn.ReLU(inplace=True),
+        ]
+    maps = nn.Sequential(*body.maps.children(), *points)
+    return Classifier(maps, body.pool, units, classes)

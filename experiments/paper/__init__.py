@@ -1,1 +1,1 @@
-"""The paper's experiments: its nets by name."""
+"""The paper's tables and figures as grids over runs."""

@@ -1,30 +1,26 @@
 """Every table and figure: what it is, where the paper has it, the runs it needs, and what is made of them."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from experiments import store
 from experiments.figures import ablation as ablation_figure
 from experiments.figures import fig2, fig3, fig4, fig5, fig6, fig7, s1, s2
 from experiments.figures import frontier as frontier_figure
 from experiments.figures.series import MissingRuns
-from experiments.paper import grids, store
-from experiments.paper.grids import Row
-from experiments.paper.planned import Planned
-from experiments.paper.store import Stored
-from experiments.paper.tables.ablation import ablation
-from experiments.paper.tables.frontier import frontier
-from experiments.paper.tables.sheet import Sheet
-from experiments.paper.tables.table1 import table1
+from experiments.paper import grids, tables
+from experiments.paper.grids import Row, Seeds
+from experiments.run import Run
+from experiments.store import Stored
+from experiments.tables import ResultTable
 
 FIGURES, TABLES = "figures", "tables"  # folders of what is made
 CIFAR10, PLACES365 = "cifar10", "places365"
-Seeds = Sequence[int] | None
-Plan = Callable[[str, Seeds], list[Planned]]
+Plan = Callable[[str, Seeds], list[Run]]
 Runs = Sequence[Stored]
-Plans = Sequence[Planned]
+Plans = Sequence[Run]
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class Missing:
     message: str
 
 
-Made = Sheet | Path | Missing
+Made = ResultTable | Path | Missing
 Make = Callable[[Runs, Plans, Path], Sequence[Made]]
 
 
@@ -62,7 +58,7 @@ class Entry:
     plan: Plan | None = None
     result: str | None = None
 
-    def planned(self, scale: str, seeds: Seeds = None, data: Sequence[str] = ()) -> list[Planned]:
+    def planned(self, scale: str, seeds: Seeds = None, data: Sequence[str] = ()) -> list[Run]:
         """Its runs; on those of its data that are named, if any of them is."""
         runs = self.plan(scale, seeds) if self.plan else []
         chosen = [run for run in runs if run.data in data or run.data.partition(":")[0] in data]
@@ -81,7 +77,7 @@ def _one_seed(rows: Sequence[Row], *data: str) -> Plan:
     return lambda scale, seeds: grids.one_seed(rows, data, scale, seeds)
 
 
-def _sheets(table: Callable[[Runs, Plans], Sequence[Made]]) -> Make:
+def _tables(table: Callable[[Runs, Plans], Sequence[Made]]) -> Make:
     return lambda runs, planned, out: table(runs, planned)
 
 
@@ -117,7 +113,7 @@ CATALOG = {
             "table1",
             "accuracy of ResNets; heads and scores the paper lacks",
             "Table 1",
-            (_sheets(table1),),
+            (_tables(tables.table1),),
             _rows(grids.TABLE1, CIFAR10, PLACES365),
         ),
         Entry(
@@ -180,14 +176,14 @@ CATALOG = {
             "frontier",
             "accuracy against weights per class, every method",
             "ours",
-            (_sheets(frontier), _panels(frontier_figure.frontier)),
+            (_tables(tables.frontier), _panels(frontier_figure.frontier)),
             grids.frontier,
         ),
         Entry(
             "ablation",
             "the optimizer's own choices, one changed at a time",
             "ours",
-            (_sheets(ablation), _panels(ablation_figure.ablation)),
+            (_tables(tables.ablation), _panels(ablation_figure.ablation)),
             grids.ablation,
         ),
     )
@@ -206,9 +202,7 @@ def chosen(names: Sequence[str]) -> list[Entry]:
     return list(CATALOG.values()) if "all" in names else [CATALOG[n] for n in dict.fromkeys(names)]
 
 
-def together(
-    entries: Sequence[Entry], scale: str, seeds: Seeds, data: Sequence[str]
-) -> list[Planned]:
+def together(entries: Sequence[Entry], scale: str, seeds: Seeds, data: Sequence[str]) -> list[Run]:
     """The runs of several entries, those that they share once."""
     return list(dict.fromkeys(run for e in entries for run in e.planned(scale, seeds, data)))
 
@@ -216,6 +210,16 @@ def together(
 def done(planned: Plans, runs: Runs) -> int:
     """How many of the planned runs are stored."""
     return len({run.label for run in planned} & {store.label(run.record) for run in runs})
+
+
+def with_recipe(run: Run, changes: Mapping[str, Any]) -> Run:
+    """The same with another recipe.
+
+    >>> from experiments.paper.grids import DENSE, grid
+    >>> with_recipe(grid([DENSE], ["cifar10"], "tiny")[0], {"batch": 32}).recipe.batch
+    32
+    """
+    return replace(run, recipe=run.recipe.changed(changes)) if changes else run
 
 
 def make(entry: Entry, runs: Runs, planned: Plans, out: Path) -> Iterator[Made]:

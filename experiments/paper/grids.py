@@ -1,48 +1,71 @@
-"""Which runs each table and figure is made of: literal lists, nothing is searched.
+"""The runs that each table and figure is made of: literal lists, nothing is searched.
 
-A row is (network, method); a run is a row on a data set at a scale with a seed. Rows that several tables
+A row is a network and a method; a run is a row on a data set at a scale with a seed. Rows that several tables
 share are trained once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
 
-from experiments.paper.planned import DENSE, Planned
-from experiments.paper.recipes import SCALES
+from experiments.evaluation.sparse_heads import PostHoc
+from experiments.methods import DENSE as SGD
+from experiments.methods import FAITHFUL, NARROWED, UNBIASED, Method, changed, dynamic, l1
+from experiments.models.registry import Model
+from experiments.recipes import SCALES, recipe
+from experiments.run import Protocol, Run
 
-Row = tuple[str, str]
-CONCEPTS = "broden"  # what units are labelled by where images carry no concepts; no table's data
+Row = tuple[str, Method]
+Seeds = Sequence[int] | None
 SEEDS = {"tiny": (0, 1), "small": (0, 1, 2), "paper": (0, 1, 2), "code": (0, 1, 2)}
+# of the networks' channels and of the blocks of a stage; 1 and None are the paper's networks
+NETWORKS: dict[str, dict[str, Any]] = {
+    "tiny": {"share": 0.25, "blocks": 1},
+    "small": {"share": 0.25, "blocks": 1},
+    "paper": {},
+    "code": {},
+}
+STRENGTHS = (0.1, 0.05, 0.03, 0.02, 0.01, 0.005, 0.002, 0.0005)  # lambda of each sparse head
+PROTOCOLS = {
+    "tiny": Protocol(watched=48, looked=48, dissected=128, shown=8),
+    "small": Protocol(watched=500, looked=500, dissected=1000, shown=8),
+    "paper": Protocol(watched=2000, looked=2000, dissected=20_000, shown=8),
+    "code": Protocol(watched=2000, looked=2000, dissected=20_000, shown=8),
+}
+FROZEN = {"tiny": 300, "small": 5000, "paper": 50_000, "code": 50_000}  # images of sparse heads
 
-DYNAMIC_5, OURS = ("resnet18_d5a", "sgd"), ("resnet18_isgd", "isgd")
-L1 = ("resnet18_l1", "l1")
-INNER = ("resnet18_d32_32_5a", "sgd")
+DENSE, OURS = ("resnet18", SGD), ("resnet18", NARROWED)
+DYNAMIC_5, L1 = ("resnet18", dynamic(5)), ("resnet18", l1())
+# the supplement's: Dynamic-32 convolutions before two stages, as shares of what they read
+INNER = (
+    "resnet18",
+    replace(dynamic(5), name="Dynamic-[32,32,5]", inserted={"layer3": 0.25, "layer4": 0.125}),
+)
 
 TABLE1: list[Row] = [
     DENSE,
-    ("resnet18_d1a", "sgd"),
+    ("resnet18", dynamic(1)),
     DYNAMIC_5,
-    ("resnet18_d10a", "sgd"),
-    ("resnet18_d25a", "sgd"),
-    ("resnet18_d50a", "sgd"),
-    ("resnet18_d100a", "sgd"),
+    ("resnet18", dynamic(10)),
+    ("resnet18", dynamic(25)),
+    ("resnet18", dynamic(50)),
+    ("resnet18", dynamic(100)),
     L1,
-    ("resnet50", "sgd"),
-    ("resnet50_d25a", "sgd"),
+    ("resnet50", SGD),
+    ("resnet50", dynamic(25)),
     OURS,
-    ("resnet18_isgd", "faithful"),
-    ("resnet18_isgd", "unbiased"),
+    ("resnet18", FAITHFUL),
+    ("resnet18", UNBIASED),
 ]
-# the paper's nets of each figure, and ours beside them
-FIGURE4: list[Row] = [DENSE, L1, DYNAMIC_5, ("resnet18_d1a", "sgd"), OURS]
+# the paper's networks of each figure, and ours beside them
+FIGURE4: list[Row] = [DENSE, L1, DYNAMIC_5, ("resnet18", dynamic(1)), OURS]
 FIGURE5: list[Row] = [
     DENSE,
     DYNAMIC_5,
-    ("resnet18_d10a", "sgd"),
-    ("resnet18_d25a", "sgd"),
-    ("resnet18_d50a", "sgd"),
-    ("resnet18_d100a", "sgd"),
+    ("resnet18", dynamic(10)),
+    ("resnet18", dynamic(25)),
+    ("resnet18", dynamic(50)),
+    ("resnet18", dynamic(100)),
     OURS,
 ]
 FIGURE6: list[Row] = [DYNAMIC_5, OURS]
@@ -52,40 +75,42 @@ SUPPLEMENT2: list[Row] = [INNER]
 
 FRONTIER: list[Row] = [
     DENSE,
-    ("resnet18_d1a", "sgd"),
+    ("resnet18", dynamic(1)),
     DYNAMIC_5,
-    ("resnet18_d25a", "sgd"),
-    ("resnet18_l1", "l1 strength=1e-3"),
+    ("resnet18", dynamic(25)),
+    ("resnet18", l1(1e-3)),
     L1,
-    ("resnet18_l1", "l1 strength=1e-2"),
-    ("resnet18_isgd", "isgd block_size=2"),
-    ("resnet18_isgd", "isgd block_size=3"),
+    ("resnet18", l1(1e-2)),
+    ("resnet18", changed(NARROWED, block_size=2)),
+    ("resnet18", changed(NARROWED, block_size=3)),
     OURS,
-    ("resnet18_isgd", "isgd block_size=10"),
+    ("resnet18", changed(NARROWED, block_size=10)),
 ]
 FRONTIER_SHORT: list[Row] = [DENSE, DYNAMIC_5, L1, OURS]
 
-ABLATION: list[Row] = [
-    OURS,
-    ("resnet18_isgd", "isgd lipschitz=weight"),
-    ("resnet18_isgd", "isgd lipschitz=softmax"),
-    ("resnet18_isgd", "isgd lipschitz=activation"),
-    ("resnet18_isgd", "isgd lipschitz=contribution"),
-    ("resnet18_isgd", "isgd sparsity=-1"),
-    ("resnet18_isgd", "isgd sparsity=0.5"),
-    ("resnet18_isgd", "isgd sparsity=1"),
-    ("resnet18_isgd", "isgd block_size=2"),
-    ("resnet18_isgd", "isgd block_size=10"),
-    ("resnet18_isgd", "isgd floor=0"),
-    ("resnet18_isgd", "isgd floor=0.2"),
-    ("resnet18_isgd", "isgd shrink=0"),
-    ("resnet18_isgd", "isgd shrink=100"),
-    ("resnet18_isgd", "isgd mask=shared-current"),
-    ("resnet18_isgd", "isgd mask=per-sample"),
-    ("resnet18_isgd", "isgd layers=all"),
-    ("resnet18_isgd", "isgd horizon=0"),
-    ("resnet18_isgd", "isgd momentum=0"),
-    ("resnet18_isgd", "isgd batch=128"),
+ABLATION: list[Row] = [OURS] + [
+    ("resnet18", changed(NARROWED, **change))
+    for change in (
+        {"lipschitz": "weight"},
+        {"lipschitz": "softmax"},
+        {"lipschitz": "activation"},
+        {"lipschitz": "contribution"},
+        {"sparsity": -1},
+        {"sparsity": 0.5},
+        {"sparsity": 1},
+        {"block_size": 2},
+        {"block_size": 10},
+        {"floor": 0},
+        {"floor": 0.2},
+        {"shrink": 0},
+        {"shrink": 100},
+        {"mask": "shared-current"},
+        {"mask": "per-sample"},
+        {"layers": "all"},
+        {"horizon": 0},
+        {"momentum": 0},
+        {"batch": 128},
+    )
 ]
 
 SIZES = (24, 64, 128)
@@ -101,47 +126,54 @@ SCENES = {
 }
 
 
-def grid(
-    rows: Sequence[Row], data: Iterable[str], scale: str, seeds: Sequence[int] | None = None
-) -> list[Planned]:
+def grid(rows: Sequence[Row], data: Iterable[str], scale: str, seeds: Seeds = None) -> list[Run]:
     """Every row on every data set with every seed; `seeds` defaults to the scale's.
 
-    >>> [planned.label for planned in grid([DENSE], ["cifar10"], "tiny", [7])]
-    ['resnet18-sgd-cifar10-tiny-seed7']
+    >>> [run.label for run in grid([DENSE], ["cifar10"], "tiny", [7])]
+    ['resnet18-SGD-cifar10-tiny-seed7']
     """
-    if scale not in SCALES:
-        raise ValueError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
-    chosen = SEEDS[scale] if seeds is None else seeds
+    _check(scale)
     return [
-        Planned(network, method, name, scale, seed)
+        planned(network, method, name, scale, seed)
         for name in data
         for network, method in rows
-        for seed in chosen
+        for seed in (SEEDS[scale] if seeds is None else seeds)
     ]
 
 
+def planned(network: str, method: Method, data: str, scale: str, seed: int) -> Run:
+    """One run; heads are fitted afterwards on the units of the dense network."""
+    protocol = PROTOCOLS[scale]
+    if (network, method.name) == (DENSE[0], SGD.name):
+        post_hoc = PostHoc(STRENGTHS, FROZEN[scale], glm_saga=True)
+        protocol = replace(protocol, post_hoc=post_hoc)
+    model = Model(network, NETWORKS[scale], network)
+    return Run(data, model, method, recipe(data, scale), protocol, scale, seed)
+
+
 def one_seed(
-    rows: Sequence[Row], data: Iterable[str], scale: str, seeds: Sequence[int] | None = None
-) -> list[Planned]:
-    """The same with the first seed alone, for figures that show one net and no spread."""
+    rows: Sequence[Row], data: Iterable[str], scale: str, seeds: Seeds = None
+) -> list[Run]:
+    """The same with the first seed alone, for figures that show one network and no spread."""
     runs = grid(rows, data, scale, seeds)
     return [run for run in runs if run.seed == runs[0].seed]
 
 
-def frontier(scale: str, seeds: Sequence[int] | None = None) -> list[Planned]:
+def frontier(scale: str, seeds: Seeds = None) -> list[Run]:
     """Every method at every size; at `tiny` and `small` the larger sizes have four of them."""
-    small, *larger = _scenes(scale)
+    _check(scale)
+    small, *larger = SCENES[scale]
     rows = FRONTIER_SHORT if scale in ("tiny", "small") else FRONTIER
     return grid(FRONTIER, [small], scale, seeds) + grid(rows, larger, scale, seeds)
 
 
-def ablation(scale: str, seeds: Sequence[int] | None = None) -> list[Planned]:
+def ablation(scale: str, seeds: Seeds = None) -> list[Run]:
     """One change at a time, at every size but at `tiny` at the smallest alone."""
-    small, *larger = _scenes(scale)
+    _check(scale)
+    small, *larger = SCENES[scale]
     return grid(ABLATION, [small] if scale == "tiny" else [small, *larger], scale, seeds)
 
 
-def _scenes(scale: str) -> tuple[str, ...]:
+def _check(scale: str) -> None:
     if scale not in SCALES:
         raise ValueError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
-    return SCENES[scale]

@@ -6,88 +6,115 @@
 recipe is confirmed on test images of seeds that had no part in the choice. What was found: docs/results/research2.md.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import torch
 from rich.console import Console
-from rich.table import Table
 
-from experiments import results
-from experiments.research import unit_tables
-from experiments.research.methods import DENSE
-from experiments.research.problems import CONCEPTS
-from experiments.research.runs import Run, all_of, write_lines
-from experiments.research.scan import CONFIRMED, SCAN
-from experiments.threads import threads
+from experiments.methods import DENSE, HEAD_RECIPE, OURS, RECIPE, Method, variant
+from experiments.models.registry import Model
+from experiments.research.problems import CONCEPTS, QUICK, Problem, finished, resolved
+from experiments.research.tables import CONVENTIONS, agreement_table, compact, scan_table
+from experiments.run import Run
+from experiments.store import write_lines
 
 SEEDS = (20, 21, 22, 23, 24)
 STRENGTHS = (0.012, 0.008, 0.006)
+CONFIRMED = (DENSE, RECIPE, HEAD_RECIPE)
+
+# what was scanned on validation images, problem by problem
+STRIDES = (2, 2, 2)
+LAST, BEFORE, SHORTCUT = "maps.5.conv2", "maps.5.conv1", "maps.5.downsample.0"
+SMALL = Model("small_resnet")
+DETAILED = resolved("48 px, 8 epochs", epochs=8)
+Rows = Sequence[tuple[Problem, Sequence[Method]]]
+FIRST_SEED: Rows = (
+    (
+        resolved("24 px, 8 epochs", size=24, model=SMALL, epochs=8),
+        (DENSE, OURS, variant(3), variant(3, horizon=500)),
+    ),
+    (
+        resolved("24 px, 8 epochs, 60 classes", classes=60, size=24, model=SMALL, epochs=8),
+        (DENSE, OURS, variant(3)),
+    ),
+    (
+        resolved(
+            "24 px, 8 epochs, 12x12 maps that see 13 px",
+            size=24,
+            model=Model("local", {"units": 64}),
+            epochs=8,
+        ),
+        (DENSE, OURS, variant(3)),
+    ),
+    (
+        DETAILED,
+        (
+            DENSE,
+            OURS,
+            variant(3),
+            variant(2.5),
+            variant(3, horizon=500),
+            variant(3, foresight=0),
+            variant(3, sparsity=0.5),
+            variant(3, (0.3, 0.3)),
+        ),
+    ),
+    (
+        resolved(
+            "48 px, 8 epochs, M = 32",
+            model=Model("small_resnet", {"widths": (16, 32, 32), "strides": STRIDES}),
+            epochs=8,
+        ),
+        (DENSE, variant(3)),
+    ),
+    (resolved("48 px, 8 epochs, 60 classes", classes=60, epochs=8), (DENSE, variant(3))),
+    (
+        resolved(
+            "48 px, 8 epochs, 12x12 maps",
+            model=Model("small_resnet", {"strides": (2, 2, 1)}),
+            epochs=8,
+        ),
+        (DENSE, variant(3, (0.3, 0.2), shrink=90.0)),
+    ),
+    (
+        CONCEPTS,
+        (
+            DENSE,
+            variant(3, (0.0, 0.4)),
+            variant(3, (0.2, 0.2), shrink=60.0),
+            variant(3, (0.3, 0.3)),
+            variant(3, (0.3, 0.2), shrink=90.0),
+            variant(3, (0.4, 0.15), shrink=120.0),
+            variant(4, (0.3, 0.2), shrink=60.0),
+            variant(3, (0.3, 0.2), {LAST: 64}, shrink=90.0),
+            variant(3, (0.3, 0.2), {LAST: 24}, shrink=90.0),
+            variant(3, (0.3, 0.2), {LAST: 32, BEFORE: 32, SHORTCUT: 8}, shrink=90.0),
+        ),
+    ),
+)
+RATES = tuple(
+    replace(DETAILED, recipe=replace(DETAILED.recipe, lr=lr)).run(
+        replace(DENSE, name=f"{DENSE.name}, lr={lr}"), 0, "validation"
+    )
+    for lr in (0.1, 0.4)
+)
+SECOND_SEED: Rows = ((CONCEPTS, (DENSE, variant(3, (0.3, 0.2), shrink=60.0))),)
+SCAN: tuple[Run, ...] = tuple(
+    problem.run(method, seed, "validation")
+    for seed, rows in enumerate((FIRST_SEED, SECOND_SEED))
+    for problem, methods in rows
+    for method in methods
+)
 
 
 def grid(seeds: Sequence[int], quick: bool = False) -> list[Run]:
     """The runs that confirm."""
-    problem = CONCEPTS.scaled(0.05 if quick else 1)
+    problem = CONCEPTS.scaled(QUICK if quick else 1)
     return [
-        Run(problem, method, seed, strengths=STRENGTHS if method == DENSE else ())
-        for seed in seeds
-        for method in CONFIRMED
-    ]
-
-
-def scanned(records: Sequence[results.Record], labels: Sequence[tuple[str, str]]) -> Table:
-    """One row for each run of the scan, beside the dense net of its problem and seed."""
-    shown = Table(title="validation images; published quantile", box=None, title_justify="left")
-    for name in ("problem", "method", "seed"):
-        shown.add_column(name)
-    columns = ("accuracy", "weights", "IoU all", "/dense", "IoU used", "/dense", "F1", "dense F1")
-    for name in columns:
-        shown.add_column(name, justify="right")
-    dense = {
-        (problem, record["seed"]): unit_tables.read(record["unit_figures"], "published")
-        for record, (problem, method) in zip(records, labels, strict=True)
-        if method == DENSE.name
-    }
-    for record, (problem, method) in zip(records, labels, strict=True):
-        own = unit_tables.read(record["unit_figures"], "published")
-        base = dense[problem, record["seed"]]
-        ratios = [own[key] / base[key] for key in ("IoU of all", "IoU of used")]
-        shown.add_row(
-            problem,
-            method,
-            str(record["seed"]),
-            f"{record['validation_accuracy']:.1%}",
-            f"{record['weights_per_class']:.1f}",
-            f"{own['IoU of all']:.3f}",
-            f"{ratios[0]:.2f}",
-            f"{own['IoU of used']:.3f}",
-            f"{ratios[1]:.2f}",
-            f"{own['F1']:.3f}",
-            f"{base['F1']:.3f}",
-        )
-    return shown
-
-
-def compact(records: Sequence[results.Record]) -> list[dict[str, Any]]:
-    """What a page of results keeps of each run."""
-    kept = ("method", "seed", "accuracy", "weights_per_class", "hash")
-    return [
-        {
-            **{key: record["config"][key] for key in ("data", "net", "epochs", "judge")},
-            **{key: record[key] for key in kept},
-            "units": unit_tables.compact(record),
-            "sparse_heads": [
-                {
-                    **{key: head[key] for key in ("name", "weights", "accuracy")},
-                    "units": unit_tables.compact(head),
-                }
-                for head in record.get("sparse_heads", ())
-            ],
-        }
-        for record in records
+        problem.run(method, seed, strengths=STRENGTHS) for seed in seeds for method in CONFIRMED
     ]
 
 
@@ -100,15 +127,14 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="a twentieth of it, to see it work")
     args = parser.parse_args(argv)
     console = Console(width=180)
-    with threads(1):
-        runs = [row.run for row in SCAN] if args.explore else grid(args.seeds, args.quick)
-        records = all_of(runs, args.out, console.print)
+    torch.set_num_threads(1)
+    runs = finished(list(SCAN) if args.explore else grid(args.seeds, args.quick), args.out, console)
     if args.explore:
-        console.print(scanned(records, [(row.problem, row.run.method.name) for row in SCAN]))
+        console.print(scan_table(runs))
     else:
-        for quantile, convention in unit_tables.CONVENTIONS:
-            console.print(unit_tables.compared(records, quantile, convention))
+        for quantile, convention in CONVENTIONS:
+            console.print(agreement_table(runs, quantile, convention))
     path = args.out / ("research2-scan.json" if args.explore else "research2.json")
-    write_lines(path, compact(records))
+    write_lines(path, list(map(compact, runs)))
     console.print(f"wrote {path}", style="dim")
     return 0

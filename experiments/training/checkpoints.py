@@ -5,8 +5,6 @@ A checkpoint is a folder `step-000001200` of three files: `model.safetensors`, `
 configuration of the run. It appears in one rename, and an older one goes only after that.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
@@ -21,7 +19,7 @@ import torch
 from torch import Tensor
 
 from experiments import atomic_files
-from experiments.results import canonical, digest
+from experiments.store import canonical, digest
 
 WEIGHTS, STATE, MANIFEST = "model.safetensors", "state.pt", "manifest.json"
 KEPT = 2  # the newest, and one to fall back on
@@ -75,10 +73,10 @@ def save(folder: Path, snapshot: Snapshot, keep: int = KEPT) -> Path:
         with atomic_files.drafted(place) as part:
             for name, content in files.items():
                 atomic_files.write(part / name, content)
-        for old in found(folder)[keep:]:
+        for old in listed(folder)[keep:]:
             atomic_files.discard(old)
     except OSError as error:
-        left = found(folder)
+        left = listed(folder)
         intact = f"{left[0]} is as it was" if left else "there is no earlier one"
         raise CheckpointError(
             f"cannot write checkpoint {place}: {error.strerror or error}; {intact}"
@@ -86,7 +84,7 @@ def save(folder: Path, snapshot: Snapshot, keep: int = KEPT) -> Path:
     return place
 
 
-def found(folder: Path) -> list[Path]:
+def listed(folder: Path) -> list[Path]:
     """Checkpoints of a folder, newest first, whether intact or not."""
     return sorted(folder.glob("step-*"), reverse=True)
 
@@ -101,7 +99,7 @@ def latest(folder: Path) -> Snapshot | None:
         CheckpointError: there are checkpoints, but none is intact.
     """
     damage = []
-    for place in found(folder):
+    for place in listed(folder):
         try:
             snapshot = load(place)
         except CheckpointError as error:

@@ -1,28 +1,34 @@
-"""The processes that train one run together, as torchrun starts them; one process alone is a group of one."""
+"""The processes that train one run together, as torchrun starts them; one process alone is a group of one.
 
-from __future__ import annotations
+torchrun keeps one store over all restarts, and gloo writes its addresses there under names that do not change. A
+rank that is first after a restart would read where the dead ones have listened, so every start has a key prefix of
+its own.
+"""
 
 import contextlib
 import os
 import socket
+import sys
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 from torch.distributed.rendezvous import rendezvous
-
-from experiments.training.rendezvous import met
 
 T = TypeVar("T")
 CPU = torch.device("cpu")
 LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 TIMEOUT = timedelta(minutes=30)
+POLL = 0.01  # seconds
 
 
 class RankError(RuntimeError):
@@ -66,17 +72,17 @@ class Ranks:
         """What the first rank's call returned, or raised, on every rank."""
         if self.count == 1:
             return action()
-        outcome: list[tuple[T | None, Exception | None]] = [(None, None)]
+        outcome: list[Any] = [None, None]
         if self.first:
             try:
-                outcome = [(action(), None)]
+                outcome[0] = action()
             except Exception as error:
-                outcome = [(None, error)]
+                outcome[1] = error
         dist.broadcast_object_list(outcome, device=CPU)
-        value, error = outcome[0]
-        if error is not None:
-            raise error
-        return value  # type: ignore[return-value]
+        if outcome[1] is not None:
+            raise outcome[1]
+        answer: T = outcome[0]
+        return answer
 
 
 ALONE = Ranks()
@@ -105,9 +111,9 @@ def joined(device: str | None = None, timeout: timedelta = TIMEOUT) -> Iterator[
     missing = [name for name in LAUNCHED if name not in os.environ]
     if missing:
         raise ValueError(f"RANK is set, so {', '.join(missing)} must be, as torchrun does")
-    place = _place(kind, int(os.environ.get("LOCAL_RANK", "0")))
+    place = _device(kind, int(os.environ.get("LOCAL_RANK", "0")))
     shared, rank, count = next(rendezvous("env://", timeout=timeout))
-    store = met(shared, rank, count, timeout)
+    store = rendezvous_store(shared, rank, count, timeout)
     backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=timeout)
     here = Ranks(rank, count, place)
@@ -115,7 +121,7 @@ def joined(device: str | None = None, timeout: timedelta = TIMEOUT) -> Iterator[
         yield here
     except Exception as error:
         # the group stays: to destroy it waits for ranks that are at some other collective
-        failure = RankError(_blamed(here, error, dist.PrefixStore("failures", store)))
+        failure = RankError(_blamed(here, error, PrefixStore("failures", store)))
         get_error_handler().record_exception(failure)  # for the launcher's own summary
         raise failure from error
     except BaseException:
@@ -124,7 +130,7 @@ def joined(device: str | None = None, timeout: timedelta = TIMEOUT) -> Iterator[
     dist.destroy_process_group()
 
 
-def _place(kind: str, local: int) -> torch.device:
+def _device(kind: str, local: int) -> torch.device:
     if kind != "cuda":
         return torch.device(kind)
     if local >= torch.cuda.device_count():
@@ -136,7 +142,7 @@ def _place(kind: str, local: int) -> torch.device:
     return torch.device("cuda", local)
 
 
-def _blamed(here: Ranks, error: Exception, store: dist.Store) -> str:
+def _blamed(here: Ranks, error: Exception, store: Store) -> str:
     """Who failed first, for all: the others only notice that it is gone."""
     own = (
         f"rank {here.rank} of {here.count} on {socket.gethostname()} failed: "
@@ -146,3 +152,50 @@ def _blamed(here: Ranks, error: Exception, store: dist.Store) -> str:
     with contextlib.suppress(RuntimeError):  # its host may be the one that is gone
         first = store.compare_set("first", "", own).decode()
     return own if first == own else f"rank {here.rank} of {here.count} ends, as {first}"
+
+
+def rendezvous_store(store: Store, rank: int, count: int, timeout: timedelta) -> Store:
+    """The store under a name that all ranks of this start know, and no earlier one.
+
+    Every rank asks under a name of its own that nobody has used, and the first rank answers all that
+    is asked, by the dead as well, until it has heard back from each.
+
+    Args:
+        store: that all ranks reach.
+        rank: of this process.
+        count: of processes.
+        timeout: the longest that the first rank waits for the others.
+
+    Raises:
+        TimeoutError: a rank did not come.
+    """
+    name = uuid.uuid4().hex
+    if rank:
+        store.set(f"asks/{rank}", name)
+        store.wait([f"answer/{name}"], timeout)
+        session = store.get(f"answer/{name}").decode()
+        store.set(f"{session}/{rank}", "")
+        return PrefixStore(session, store)
+    missing, end = set(range(1, count)), time.monotonic() + timeout.total_seconds()
+    while missing:
+        for other in sorted(missing):
+            if store.check([f"asks/{other}"]):
+                store.set(f"answer/{store.get(f'asks/{other}').decode()}", name)
+        missing = {other for other in missing if not store.check([f"{name}/{other}"])}
+        if missing and time.monotonic() > end:
+            raise TimeoutError(f"rank {min(missing)} of {count} did not come within {timeout}")
+        time.sleep(POLL if missing else 0)
+    return PrefixStore(name, store)
+
+
+def leave(status: int = 0) -> NoReturn:
+    """End this process, whose files are written, without finalizing its interpreter.
+
+    Something may keep a process group alive, so that its threads are not joined when it is destroyed. One of
+    gloo's that is about to release the tensors of the last collective waits for the GIL, and where that has
+    become the finalizing interpreter's, the process aborts: "terminate called without an active exception"
+    (https://github.com/pytorch/pytorch/issues/190489).
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -5,29 +5,31 @@ one bit for bit: everything that shapes the next step is in a checkpoint, or is 
 Several ranks compute the same run to rounding, and a checkpoint of theirs goes on with any other number.
 """
 
-from __future__ import annotations
-
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import DataLoader, Dataset
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
 
 from experiments import rng
+from experiments.recipes import Recipe
 from experiments.training import checkpoints, signals
-from experiments.training.config import PRECISIONS, Plan
 from experiments.training.distributed import ALONE, Ranks
-from experiments.training.ema import Average
-from experiments.training.replication import Build, Parts, Whole
-from experiments.training.sampler import Order
+from experiments.training.sampler import EpochSampler
+from experiments.training.sync_batch_norm import shared
 
 EMA = "ema:"  # before the names of the average's tensors
+DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+Numbers = Mapping[str, float]
 
 
 class Progress(NamedTuple):
@@ -40,72 +42,101 @@ class Progress(NamedTuple):
     lr: float
 
 
+class Samples(Protocol):
+    """Training samples, as `LabelledData.train`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]: ...
+
+
+class Steppable(Protocol):
+    """A scheduler in the manner of torch's."""
+
+    def step(self) -> None:
+        """Go one step further."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All but the optimizer."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
+
+
 class Training:
-    """A run: net, optimizer, schedule, order and position.
+    """A run: network, optimizer, schedules, order and position.
 
     Args:
         model: trained in place, on `device`.
-        optimizer: over its parameters, not yet attached to the layers of the model; or what makes it
-            from the model, which must be so where ranks hold the net in parts.
-        images: map-style data set asked by (epoch, image) that gives (image, label), as `Augmented`.
-        plan: how to train.
-        config: of net, data and optimizer, as JSON; a checkpoint of another one is refused.
-        penalty: added to the loss, a function of the model.
-        each_epoch: numbers of the model to record at the end of an epoch; called on every rank.
+        optimizer: over its parameters, not yet attached to the layers of the model.
+        samples: map-style data set asked by (epoch, number) that gives (sample, label).
+        recipe: how to train.
+        seed: of the order and of every global generator.
+        schedulers: stepped after each step, beside the learning rate's.
+        config: of network, data and optimizer, as JSON; a checkpoint of another one is refused.
+        each_step: numbers to record after a step, of the model, the step's number and its loss.
+        each_epoch: numbers to record of the model before the first epoch, 0, and at the end of each; called
+            on every rank.
+        collate: makes a batch of what the samples give.
         device: of the model.
-        workers: processes that read images, of each rank.
+        workers: processes that read samples, of each rank.
         ranks: that train the run together, whose device it is then.
 
     Raises:
-        ValueError: fewer images than a batch; ranks that cannot share one; a penalty with "fsdp".
+        ValueError: fewer samples than a batch; ranks that cannot share one.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        optimizer: torch.optim.Optimizer | Build,
-        images: Dataset[Any],
-        plan: Plan,
+        optimizer: Optimizer,
+        samples: Samples,
+        recipe: Recipe,
         *,
+        seed: int = 0,
+        schedulers: Sequence[Steppable] = (),
         config: Mapping[str, Any] | None = None,
-        penalty: Callable[[nn.Module], Tensor] | None = None,
-        each_epoch: Callable[[nn.Module], Mapping[str, float]] | None = None,
+        each_step: Callable[[nn.Module, int, Tensor], Numbers] | None = None,
+        each_epoch: Callable[[nn.Module, int], Numbers] | None = None,
+        collate: Callable[[Any], Any] | None = None,
         device: torch.device | str = "cpu",
         workers: int = 0,
         ranks: Ranks = ALONE,
     ) -> None:
-        self.plan, self.images, self.workers, self.ranks = plan, images, workers, ranks
+        self.recipe, self.seed, self.samples = recipe, seed, samples
+        self.workers, self.ranks, self.collate = workers, ranks, collate
         self.device = torch.device(device) if ranks.count == 1 else ranks.device
-        self.config = {**(config or {}), "plan": plan.config()}
-        self.penalty, self.each_epoch = penalty, each_epoch
+        self.config = {**(config or {}), "recipe": recipe.config(), "training_seed": seed}
+        self.each_step, self.each_epoch = each_step, each_epoch
         self.order = self._order(0)
-        self.steps = len(self.order) // plan.accumulate
-        if plan.channels_last:
+        self.steps = len(self.order) // recipe.accumulate
+        if recipe.channels_last:
             model.to(memory_format=torch.channels_last)
-        in_parts = plan.parallel == "fsdp" and ranks.count > 1
-        if in_parts and penalty is not None:
-            raise ValueError(
-                "penalty must be None with parallel='fsdp', whose weights are in parts"
-            )
-        self._net = (Parts if in_parts else Whole)(model, optimizer, ranks)
-        self.model, self.optimizer = self._net.model, self._net.optimizer
-        self.average: Average | None = None if plan.ema is None else self._net.average(plan.ema)
-        self._forward = torch.compile(self._net.forward) if plan.compiled else self._net.forward
-        self.schedule = LambdaLR(self.optimizer, self._factor)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=plan.precision == "float16")
+        self.model = self._replica = model
+        if ranks.count > 1:
+            self.model = shared(model, ranks.device)
+            devices = [ranks.device] if ranks.device.type == "cuda" else None
+            self._replica = DistributedDataParallel(self.model, devices)
+        self.optimizer = optimizer
+        self.average: AveragedModel | None = None
+        if recipe.ema is not None:
+            follow = get_ema_multi_avg_fn(recipe.ema)
+            self.average = AveragedModel(self.model, multi_avg_fn=follow, use_buffers=True)
+        self._forward = torch.compile(self._replica) if recipe.compiled else self._replica
+        rate = recipe.scheduler(optimizer, self.order.steps_per_epoch)
+        self.schedulers: list[Steppable] = [rate, *schedulers]
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "float16")
         self.step = 0
         self.epochs: list[dict[str, float]] = []
-        self.seconds = 0.0
+        self.curves: dict[str, list[tuple[int, float]]] = {}
+        self.seconds = self.measuring_seconds = 0.0
         self._loss = torch.zeros((), dtype=torch.float64, device=self.device)
         self._random: dict[str, Any] | None = None
 
     @property
     def trained(self) -> nn.Module:
-        """What is evaluated, whole: the average where the plan wants one, or the model.
-
-        Where ranks hold it in parts it is gathered, so all of them must ask.
-        """
-        return self._net.trained if self.average is None else self.average.module
+        """What is evaluated: the average where the recipe wants one, or the model."""
+        return self.model if self.average is None else self.average.module
 
     def run(
         self, folder: Path | None = None, report: Callable[[Progress], None] = lambda at: None
@@ -126,7 +157,7 @@ class Training:
             if folder is not None:
                 self.resume(folder)
             if self._random is None:
-                rng.seed(rng.derived(self.plan.seed))
+                rng.seed(rng.derived(self.seed))
             else:
                 rng.restore(self._random)
             with signals.deferred(patient=self.ranks.count > 1) as stop:
@@ -141,20 +172,21 @@ class Training:
 
     def snapshot(self) -> checkpoints.Snapshot:
         """All that shapes the next step, and what was recorded so far; all ranks must ask."""
-        weights = self._net.weights()
+        weights = dict(self.model.state_dict())
         averaged = 0
         if self.average is not None:
-            weights |= {EMA + k: v for k, v in self.average.weights().items()}
+            weights |= {EMA + k: v for k, v in self.average.module.state_dict().items()}
             averaged = int(self.average.n_averaged)
         state = {
-            "optimizer": self._net.state(),
-            "schedule": {k: v for k, v in self.schedule.state_dict().items() if k != "lr_lambdas"},
+            "optimizer": self.optimizer.state_dict(),
+            "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
             "scaler": self.scaler.state_dict(),
             "averaged": averaged,
             "random": rng.capture(),
             "epochs": self.epochs,
+            "curves": self.curves,
             "loss": self._shared_loss(),
-            "seconds": self.seconds,
+            "seconds": (self.seconds, self.measuring_seconds),
         }
         return checkpoints.Snapshot(self.step, weights, state, self.config)
 
@@ -164,103 +196,132 @@ class Training:
         weights = {k: v for k, v in snapshot.weights.items() if not k.startswith(EMA)}
         checkpoints.check_weights(weights, self.model.state_dict())
         state = snapshot.state
-        self._net.load_weights(weights)
+        self.model.load_state_dict(weights)
         if self.average is not None:
-            averaged = {k: v for k, v in snapshot.weights.items() if k.startswith(EMA)}
-            averaged = {k[len(EMA) :]: v for k, v in averaged.items()}
-            self.average.load(averaged, state["averaged"])
-        self._net.load_state(state["optimizer"])
-        self.schedule.load_state_dict({**state["schedule"], "lr_lambdas": [None] * self._groups})
+            averaged = {
+                k.removeprefix(EMA): v for k, v in snapshot.weights.items() if k.startswith(EMA)
+            }
+            self.average.module.load_state_dict(averaged)
+            self.average.n_averaged.fill_(state["averaged"])
+        self.optimizer.load_state_dict(dict(state["optimizer"]))
+        for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
+            scheduler.load_state_dict(saved)
         self.scaler.load_state_dict(state["scaler"])
         self._random = state["random"]
-        self.epochs, self.seconds = list(state["epochs"]), state["seconds"]
+        self.epochs = list(state["epochs"])
+        self.curves = {name: list(points) for name, points in state["curves"].items()}
+        self.seconds, self.measuring_seconds = state["seconds"]
         self._loss.fill_(state["loss"])
         self.step = snapshot.step
 
-    @property
-    def _groups(self) -> int:
-        return len(self.optimizer.param_groups)
-
-    def _order(self, start: int) -> Order:
-        plan, ranks = self.plan, self.ranks
-        n, share = len(self.images), (ranks.rank, ranks.count)  # type: ignore[arg-type]
-        return Order(n, plan.batch, plan.epochs, plan.seed, start, plan.accumulate, *share)
-
-    def _factor(self, step: int) -> float:
-        return self.plan.schedule.factor(step / self.order.steps_per_epoch, self.plan.epochs)
+    def _order(self, start: int) -> EpochSampler:
+        recipe, ranks = self.recipe, self.ranks
+        parts, share = recipe.accumulate, (ranks.rank, ranks.count)
+        return EpochSampler(
+            len(self.samples), recipe.batch, recipe.epochs, self.seed, start, parts, *share
+        )
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Parts of batches from the present step to the end, on the device."""
-        loader = DataLoader(
-            self.images,
+        loader: DataLoader[Any] = DataLoader(
+            self.samples,  # type: ignore[arg-type]
             batch_sampler=self._order(self.step),
             num_workers=self.workers,
+            collate_fn=self.collate,
             # the loader seeds its workers from this one, and leaves the global generator alone
             generator=torch.Generator(),
             worker_init_fn=_ignore_interrupts,
             pin_memory=self.device.type == "cuda",
         )
-        layout = torch.channels_last if self.plan.channels_last else torch.preserve_format
-        for images, labels in loader:
-            images = images.to(self.device, non_blocking=True, memory_format=layout)
-            yield images, labels.to(self.device, non_blocking=True)
+        for samples, labels in loader:
+            # of pictures alone: a table's rows have no channels
+            last = self.recipe.channels_last and samples.dim() == 4
+            layout = torch.channels_last if last else torch.preserve_format
+            samples = samples.to(self.device, non_blocking=True, memory_format=layout)
+            yield samples, labels.to(self.device, non_blocking=True)
 
     def _go(
         self, folder: Path | None, report: Callable[[Progress], None], stop: signals.Stop
     ) -> None:
         batches = self._batches()
         self.model.train()
-        start, before = time.perf_counter(), self.seconds
+        start, before = time.perf_counter(), (self.seconds, self.measuring_seconds)
+        if self.step == 0:
+            self._record_epoch(0)
         while self.step < self.steps:
-            self._advance(batches)
+            loss = self._advance(batches)
             self.step += 1
-            self.seconds = before + time.perf_counter() - start
+            if self.each_step is not None:
+                self._record_step(loss)
             epoch, within = divmod(self.step, self.order.steps_per_epoch)
             mean = self._mean_of(self._loss, within or self.order.steps_per_epoch)
             if within == 0:
-                self._close()
+                self._record_epoch(epoch)
+            measured = self.measuring_seconds - before[1]
+            self.seconds = before[0] + time.perf_counter() - start - measured
             if self.ranks.first:
                 report(Progress(self.step, self.steps, epoch, mean, self._lr))
-            due = self.step % self.plan.checkpoint_every == 0 or self.step == self.steps
+            due = self.step % self.recipe.checkpoint_every == 0 or self.step == self.steps
             asked = self.ranks.any(stop.asked)
             if folder is not None and (due or asked):
                 self._save(folder, within or self.order.steps_per_epoch)
             if asked:
                 raise KeyboardInterrupt
 
-    def _advance(self, batches: Iterator[tuple[Tensor, Tensor]]) -> None:
-        """One optimizer step."""
-        plan = self.plan
-        dtype = PRECISIONS[plan.precision]
+    def _advance(self, batches: Iterator[tuple[Tensor, Tensor]]) -> Tensor:
+        """One optimizer step; returns its loss, of this rank."""
+        recipe = self.recipe
+        dtype, total = DTYPES[recipe.precision], torch.zeros_like(self._loss)
         if self.ranks.count > 1:
             # no checkpoint holds the generators of ranks that there may not be next time
-            rng.seed(rng.derived(plan.seed, self.step, self.ranks.rank))
+            rng.seed(rng.derived(self.seed, self.step, self.ranks.rank))
         self.optimizer.zero_grad()
-        for number in range(plan.accumulate):
-            images, labels = next(batches)
-            with self._net.part(last=number == plan.accumulate - 1):
+        for number in range(recipe.accumulate):
+            samples, labels = next(batches)
+            with self._part(last=number == recipe.accumulate - 1):
                 with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
-                    loss = nn.functional.cross_entropy(self._forward(images), labels)
-                self._loss += loss.detach() / plan.accumulate
-                if self.penalty is not None:
-                    loss = loss + self.penalty(self.model)
-                self.scaler.scale(loss / plan.accumulate).backward()
+                    loss = nn.functional.cross_entropy(self._forward(samples), labels)
+                total += loss.detach() / recipe.accumulate
+                self.scaler.scale(loss / recipe.accumulate).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.schedule.step()
+        for scheduler in self.schedulers:
+            scheduler.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
+        self._loss += total
+        return total
+
+    def _part(self, last: bool) -> AbstractContextManager[Any]:
+        """Around a part of a step's batch: ranks need each other's gradients after the last one."""
+        replica = self._replica
+        if last or not isinstance(replica, DistributedDataParallel):
+            return nullcontext()
+        return replica.no_sync()
 
     @property
     def _lr(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def _close(self) -> None:
-        """Record an epoch."""
-        loss = self._shared_loss() / self.order.steps_per_epoch
-        self._finite(loss)
-        more = {} if self.each_epoch is None else dict(self.each_epoch(self.trained))
-        self.epochs.append({"loss": loss, "lr": self._lr, **more})
+    def _record_step(self, loss: Tensor) -> None:
+        start = time.perf_counter()
+        assert self.each_step is not None
+        for name, value in self.each_step(self.model, self.step, loss).items():
+            self.curves.setdefault(name, []).append((self.step, value))
+        self.measuring_seconds += time.perf_counter() - start
+
+    def _record_epoch(self, epoch: int) -> None:
+        """Numbers at the end of an epoch; at 0 those before training, which has no loss."""
+        numbers: dict[str, float] = {"epoch": epoch}
+        if epoch:
+            numbers["loss"] = self._shared_loss() / self.order.steps_per_epoch
+            numbers["lr"] = self._lr
+            self._finite(numbers["loss"])
+        start = time.perf_counter()
+        more = {} if self.each_epoch is None else dict(self.each_epoch(self.trained, epoch))
+        self.measuring_seconds += time.perf_counter() - start
+        if epoch or more:
+            self.epochs.append({**numbers, **more})
         self._loss = torch.zeros_like(self._loss)
 
     def _save(self, folder: Path, steps: int) -> None:

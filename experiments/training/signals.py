@@ -1,7 +1,5 @@
 """Ctrl-C, and a scheduler's SIGTERM, as a question that the loop answers between two steps."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Batch norm over the images of all ranks, also on a CPU, where torch.nn.SyncBatchNorm does not run."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -60,10 +58,13 @@ class SharedBatchNorm(_BatchNorm):
         """Let the statistics of a batch of `count` values into the running ones."""
         if not self.track_running_stats:
             return
+        mean_so_far, variance_so_far = self.running_mean, self.running_var
+        assert mean_so_far is not None and variance_so_far is not None
+        assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
         weight = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean, weight)
-        self.running_var.lerp_(variance * count / (count - 1), weight)
+        mean_so_far.lerp_(mean, weight)
+        variance_so_far.lerp_(variance * count / (count - 1), weight)
 
 
 def shared(model: nn.Module, device: torch.device) -> nn.Module:

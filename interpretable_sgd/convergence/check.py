@@ -13,18 +13,22 @@ from numpy.typing import NDArray
 from interpretable_sgd.convergence import plots
 from interpretable_sgd.convergence.progress import progress as reporting
 from interpretable_sgd.convergence.rate_test import (
+    INCONCLUSIVE,
+    REACHED,
+    SLOWER,
     TIME_CONSTANTS,
     Rate,
     estimate_rate,
     judge,
-    time_constants_of_descent,
 )
 from interpretable_sgd.convergence.recorder import Recorder
-from interpretable_sgd.convergence.run_store import FinishedRun, RunStore, fingerprint
+from interpretable_sgd.convergence.run_store import FinishedRun, RunStore, fingerprint, finished
+from interpretable_sgd.convergence.window import time_constants as measured_time_constants
 
 Array = NDArray[np.float64]
 Train = Callable[[int, int, Any], Recorder | float]
 FEWEST_HORIZONS = 3
+PREPOSITIONS = {REACHED: "as", SLOWER: "than", INCONCLUSIVE: "about"}
 
 
 @dataclass(frozen=True)
@@ -154,12 +158,8 @@ class RateCheck:
         plots.plot_rates(curves, path, title)
 
     def __str__(self) -> str:
-        title = self.name or "the optimizer"
-        lines = [f"{title}: {self.verdict} than T^-{self.exponent:g}, as {self.reason}"]
-        if self.verdict == "at least as fast":
-            lines = [f"{title}: {self.verdict} as T^-{self.exponent:g}, as {self.reason}"]
-        if self.verdict == "inconclusive":
-            lines = [f"{title}: {self.verdict} about T^-{self.exponent:g}: {self.reason}"]
+        title, word = self.name or "the optimizer", PREPOSITIONS[self.verdict]
+        lines = [f"{title}: {self.verdict} {word} T^-{self.exponent:g}", f"  {self.reason}"]
         for start, rate in self.rates.items():
             low, high = rate.interval
             slope = f"slope {rate.slope:.3f} [{low:.3f}, {high:.3f}]"
@@ -183,6 +183,7 @@ def check_rate(
     seeds: int = 16,
     starts: Sequence[str] | Mapping[str, Any] = ("far", "near"),
     measure: str = "gradient",
+    since: float = 0.0,
     exponent: float = 0.5,
     time_constants: float | None = None,
     least_loss: float = 0.0,
@@ -216,7 +217,9 @@ def check_rate(
         seeds: >= 8, number of runs of every horizon from every start.
         starts: names, or what `train` gets as the start, by name.
         measure: the name that the recorder holds it under: "gradient" is |grad F|^2.
-        exponent: of the rate asked about: 0.5, or 1 for O(1 / T), of full batches, say.
+        since: in [0, 1), the share of a run that is left out of its average: what comes before the
+            supports are settled, say. The gate then counts from there.
+        exponent: > 0, of the rate asked about: 0.5, or 1 for O(1 / T), of full batches, say.
         time_constants: the least eta T mu at the shortest horizon, if it is known; `math.inf`
             judges without a gate.
         least_loss: a lower bound of F: 0 for cross-entropy. The better, the sooner the gate opens.
@@ -243,27 +246,29 @@ def check_rate(
     >>> check.verdict
     'at least as fast'
     """
-    lengths, names = _checked(horizons, seeds, starts)
+    lengths, names = _checked(horizons, seeds, starts, since)
     values = starts if isinstance(starts, Mapping) else {start: start for start in names}
-    store = RunStore(folder, f"{fingerprint(train)} {measure} {seed}")
+    made_by = "" if folder is None else f"{fingerprint(train)} {measure} {since} {seed}"
+    store = RunStore(folder, made_by)
     runs: list[FinishedRun] = []
     title = name or "check_rate"
     with reporting(len(names) * len(lengths) * seeds, title, progress) as tell:
         for number, start in enumerate(names):
             for horizon in lengths:
                 for index in range(seeds):
-                    own = int(
-                        np.random.SeedSequence([seed, number, horizon, index]).generate_state(1)[0]
-                    )
+                    own = _seed(seed, number, horizon, index)
                     run = store.load(start, horizon, own)
                     if run is None:
-                        run = _finished(
-                            train(horizon, own, values[start]), start, horizon, own, measure
-                        )
+                        trained = train(horizon, own, values[start])
+                        run = finished(trained, start, horizon, own, measure, since)
                         store.save(run)
                     runs.append(run)
                     tell(f"T = {horizon} from {start}")
-    opened = _time_constants(runs, lengths, least_loss, time_constants)
+    opened = (
+        measured_time_constants(runs, lengths, least_loss)
+        if time_constants is None
+        else dict.fromkeys(lengths, time_constants)
+    )
     window = [T for T in lengths if opened[T] >= TIME_CONSTANTS]
     if len(window) < FEWEST_HORIZONS:
         window = lengths
@@ -283,7 +288,10 @@ def check_rate(
 
 
 def _checked(
-    horizons: Sequence[int], seeds: int, starts: Sequence[str] | Mapping[str, Any]
+    horizons: Sequence[int],
+    seeds: int,
+    starts: Sequence[str] | Mapping[str, Any],
+    since: float,
 ) -> tuple[list[int], list[str]]:
     lengths, names = [int(T) for T in horizons], list(starts)
     if len(lengths) < FEWEST_HORIZONS:
@@ -294,71 +302,15 @@ def _checked(
         raise ValueError(f"seeds must be at least 8, for an interval, got {seeds}")
     if isinstance(starts, str) or not names or len(set(names)) < len(names):
         raise ValueError(f"starts must be one or more different names, got {starts!r}")
+    if not 0 <= since < 1:
+        raise ValueError(f"since must be in [0, 1), got {since}")
     return lengths, names
 
 
-def _finished(
-    result: Recorder | float, start: str, horizon: int, seed: int, measure: str
-) -> FinishedRun:
-    """What is kept of what a training function returned."""
-    if not isinstance(result, Recorder):
-        try:
-            return FinishedRun(start, horizon, seed, float(result))
-        except (TypeError, ValueError) as error:
-            kind = type(result).__name__
-            message = f"train must return a Recorder or a number, got {kind}"
-            raise TypeError(message) from error
-    if result.steps != horizon:
-        raise ValueError(f"train counted {result.steps} steps in a run of horizon {horizon}")
-    late = result.average(measure, since=horizon - max(1, horizon // 4)) if horizon > 8 else None
-    return FinishedRun(
-        start,
-        horizon,
-        seed,
-        result.average(measure),
-        first=float(result.series(measure)[1][0]),
-        tail=late,
-        loss=float(result.series("loss")[1][0]),
-        travel=result.travel,
-    )
+def _seed(seed: int, *indices: int) -> int:
+    """A seed of its own for every run, the same whatever else the check consists of."""
+    return int(np.random.SeedSequence([seed, *indices]).generate_state(1)[0])
 
 
 def _averages(runs: Sequence[FinishedRun], start: str, horizon: int) -> Array:
     return np.array([run.average for run in runs if (run.start, run.horizon) == (start, horizon)])
-
-
-def _time_constants(
-    runs: Sequence[FinishedRun], horizons: list[int], least_loss: float, known: float | None
-) -> dict[int, float]:
-    """How many time constants runs of each horizon last, not a number where nothing says so."""
-    if known is not None:
-        # eta T mu grows like sqrt T; that it does not shrink is all that is used.
-        return dict.fromkeys(horizons, known)
-    if any(run.first is None or run.loss is None for run in runs):
-        return dict.fromkeys(horizons, math.nan)
-    first = {
-        s: float(np.mean([r.first for r in runs if r.start == s])) for s in {r.start for r in runs}
-    }
-    far = max(first, key=lambda start: first[start])
-    of_far = [run for run in runs if run.start == far]
-    gap = float(np.mean([run.loss for run in of_far])) - least_loss
-    found = {}
-    for T in horizons:
-        of = [run for run in of_far if run.horizon == T]
-        if not math.isfinite(gap) or not first[far] > 0:
-            found[T] = math.nan
-        elif all(run.travel is not None for run in of):
-            travel = float(np.mean([run.travel for run in of]))
-            found[T] = time_constants_of_descent(max(gap, 0.0), first[far], travel)
-        elif all(run.tail is not None for run in of):
-            found[T] = _of_descended(float(np.mean([run.tail for run in of])) / first[far])
-        else:
-            found[T] = math.nan
-    return found
-
-
-def _of_descended(ratio: float) -> float:
-    """3 where the tail has come down to a quarter of the beginning, growing with its logarithm."""
-    if math.isnan(ratio):
-        return math.nan
-    return math.inf if ratio <= 0 else max(0.0, TIME_CONSTANTS * math.log(1 / ratio, 4))

@@ -1,8 +1,10 @@
 """The conditions of the convergence theorems, read on a run while it trains."""
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +33,9 @@ class Conditions:
         starved_rows/NAME  share of a layer's rows that have a gradient and have never moved
         frozen/NAME        share of connections, in rows that move, that have a gradient and have
                            never moved; connections outside a settled support are meant not to
-        bias/NAME          mean over a layer of the optimizer's own `bias_ratio()`, where it has one
+        bias/NAME          of a layer whose rows are routed per sample, |D|^2 / |grad_S F|^2 as the
+                           optimizer estimates it, D the gradient of connections that are active but
+                           not routed (Theorem C'); or the largest entry of its `bias_ratio()`
 
     Reading keeps a copy of the weights, and of the Lanczos process about `curvature_steps` vectors
     of their size while it lasts.
@@ -107,9 +111,18 @@ class Conditions:
                 dead = silent & (largest <= 0)
                 values[f"dead_units/{layer}"] = float(dead.double().mean())
         for layer, ratio in getattr(self._optimizer, "bias_ratio", dict)().items():
-            values[f"bias/{layer}"] = float(torch.as_tensor(ratio).double().mean())
+            values[f"bias/{layer}"] = float(torch.as_tensor(ratio).double().max())
+        for layer, units in self._routed_units().items():
+            if getattr(units, "bias", None) is not None:
+                values[f"bias/{layer}"] = float(units.bias)
         self._readings += 1
         return values
+
+    def _routed_units(self) -> Mapping[str, Any]:
+        """Of the optimizer, or none; what it warns of there is for those who read supports."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            return getattr(self._optimizer, "routed_units", dict)()
 
     def _groups(self) -> dict[str, Mapping[str, float]]:
         """The param group of every parameter that moves, by name."""
@@ -191,7 +204,7 @@ class Conditions:
     def _emptied(self) -> Gradient:
         """Connections outside the support of settled rows, (O, M), by name of the parameter."""
         found = {}
-        for layer, units in getattr(self._optimizer, "routed_units", dict)().items():
+        for layer, units in self._routed_units().items():
             settled = getattr(units, "settled", None)
             if settled is not None:
                 rows = torch.as_tensor(settled, device=units.support.device).reshape(-1, 1)

@@ -81,7 +81,7 @@ def probabilities(model: nn.Module, optimizer: Routing) -> Gradient:
     rates are judged by the plain norm.
 
     Raises:
-        ValueError: a routed layer is not in the model.
+        ValueError: a routed layer is not in the model, or its masks are not drawn.
     """
     return _weights(model, optimizer, "probabilities")
 
@@ -94,8 +94,10 @@ def _weights(model: nn.Module, optimizer: Routing, what: str) -> Gradient:
             name = "weight"
         if name is None:
             raise ValueError(f"the routed layer {layer!r} is not in the model")
-        parameter = parameters[name]
-        found[name] = getattr(units, what).to(parameter).reshape(parameter.shape)
+        of = getattr(units, what, None)
+        if of is None:
+            raise ValueError(f"the routed layer {layer!r} has no {what}: its masks are not drawn")
+        found[name] = of.to(parameters[name]).reshape(parameters[name].shape)
     return found
 
 

@@ -102,12 +102,19 @@ def plot_rates(curves: Sequence[Curve], path: str | os.PathLike[str], title: str
     _references(axes, lowest.horizons, lowest.means * 0.8)
     horizons = np.unique(np.concatenate([curve.horizons for curve in curves]))
     axes.set_xticks(horizons, [f"{T:.0f}" for T in horizons])
-    axes.minorticks_off()
+    axes.xaxis.set_minor_locator(null_locator())
     axes.set(
         xlabel="T, steps of a run", ylabel="mean over runs of the average over steps", title=title
     )
     figure.legend(frameon=False, fontsize="small", loc="outside right upper")
     figure.savefig(path)
+
+
+def null_locator() -> Any:
+    """No ticks."""
+    from matplotlib.ticker import NullLocator
+
+    return NullLocator()
 
 
 def new_figure(width: float, height: float) -> Any:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -139,7 +140,10 @@ class Recorder:
         phase = getattr(self._optimizer, "phase", None)
         if phase in PHASES:
             values["phase"] = PHASES[phase]
-        units: Mapping[str, Any] = getattr(self._optimizer, "routed_units", dict)()
+        with warnings.catch_warnings():
+            # Of rows that are still wide, which is no news while a run is recorded.
+            warnings.simplefilter("ignore", UserWarning)
+            units: Mapping[str, Any] = getattr(self._optimizer, "routed_units", dict)()
         for name, of in units.items():
             support = of.support
             values[f"support/{name}"] = float(support.sum(1).double().mean())

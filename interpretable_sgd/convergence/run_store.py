@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from interpretable_sgd.convergence.recorder import Recorder
+
 PLAIN = (int, float, str, bool, bytes, type(None))
 
 
@@ -19,10 +21,10 @@ class FinishedRun(NamedTuple):
         start: its name.
         horizon: T.
         seed: that it was trained with.
-        average: of the measure, over its steps.
-        first: the measure at w_0, or None.
-        tail: average of the measure over the last quarter of the steps, or None.
-        loss: at w_0, or None.
+        average: of the measure, over its steps or those that count.
+        first: the measure at the first of them, or None.
+        tail: average of the measure over the last quarter of them, or None.
+        loss: where they begin, or None.
         travel: sum of the effective step sizes, or None where a step has no one size.
     """
 
@@ -34,6 +36,47 @@ class FinishedRun(NamedTuple):
     tail: float | None = None
     loss: float | None = None
     travel: float | None = None
+
+
+def finished(
+    result: Recorder | float, start: str, horizon: int, seed: int, measure: str, since: float
+) -> FinishedRun:
+    """What is kept of what a training function returned.
+
+    Args:
+        result: the recorder of a run, or the average alone.
+        start, horizon, seed: that it was called with.
+        measure: name of the series.
+        since: share of the run that is left out.
+
+    Raises:
+        TypeError: the result is neither.
+        ValueError: the recorder did not count as many steps as the horizon.
+    """
+    if not isinstance(result, Recorder):
+        try:
+            return FinishedRun(start, horizon, seed, float(result))
+        except (TypeError, ValueError) as error:
+            kind = type(result).__name__
+            message = f"train must return a Recorder or a number, got {kind}"
+            raise TypeError(message) from error
+    if result.steps != horizon:
+        raise ValueError(f"train counted {result.steps} steps in a run of horizon {horizon}")
+    begin = int(since * horizon)
+    quarter = begin + (horizon - begin) * 3 // 4
+    steps, values = result.series(measure)
+    times, losses = result.series("loss")
+    travel = result.travel
+    return FinishedRun(
+        start,
+        horizon,
+        seed,
+        result.average(measure, begin),
+        first=float(values[steps > begin][0]),
+        tail=result.average(measure, quarter) if steps[-1] > quarter else None,
+        loss=float(losses[times > begin][0]),
+        travel=None if travel is None else travel * (1 - begin / horizon),
+    )
 
 
 class RunStore:
@@ -108,7 +151,7 @@ def fingerprint(function: Callable[..., Any]) -> str:
     code = getattr(function, "__code__", None)
     try:
         parts.append(inspect.getsource(function))
-    except (OSError, TypeError):
+    except (OSError, TypeError, SyntaxError):
         parts.append(code.co_code.hex() if code else type(function).__qualname__)
     if code is not None:
         parts.append(repr(code.co_consts) if "<" not in repr(code.co_consts) else "")

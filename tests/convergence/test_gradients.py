@@ -67,5 +67,7 @@ def test_the_optimizers_own_units_are_taken(net):
 def test_errors(net):
     with pytest.raises(ValueError, match=r"of trained parameters, got '9\.weight'"):
         gradient_product(net, full, weights={"9.weight": torch.ones(1)})
+    with pytest.raises(ValueError, match="the routed layer '2' has no probabilities"):
+        probabilities(net, Routed("2", torch.ones(3, 16).bool(), None))
     with pytest.raises(ValueError, match="the routed layer 'head' is not in the model"):
         supports(net, Routed("head", torch.ones(3, 16).bool(), torch.ones(3, 16)))

@@ -1,9 +1,8 @@
 """What generated data sets have in common: the same images in memory and streamed, their masks, their concepts."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ class Generated(ABC):
     :meth:`_rows` and :meth:`_draw`.
     """
 
-    channels: int
+    channels: ClassVar[int]
     size: int
     classes: int
     concepts: int
@@ -56,7 +55,7 @@ class Generated(ABC):
         """Boolean tensor (classes, concepts): which concepts make up which class."""
         return torch.from_numpy(self._rows().copy())
 
-    def split(self, split: str, n: int) -> Split:
+    def split(self, split: str, n: int) -> "Split":
         """The first ``n`` images of a split, each generated when it is asked for."""
         return Split(self, split, n)
 

@@ -1,7 +1,5 @@
 """Which concepts make up which class, and which further concepts an image may show without changing its class."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import combinations
 from math import comb

@@ -3,8 +3,6 @@
 Index legend: ``n`` image, ``t`` glyph of an image, ``k`` concept (glyph).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar

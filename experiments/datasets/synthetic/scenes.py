@@ -3,8 +3,6 @@
 Index legend: ``n`` image, ``c`` channel, ``t`` object of an image in painting order, ``k`` concept.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, sqrt

@@ -1,7 +1,5 @@
 """The vocabulary of the scenes: shapes, colours and textures, and the concepts made of them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

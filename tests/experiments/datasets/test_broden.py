@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.datasets.broden import PAGE, find
-from experiments.datasets.errors import DataError
-from experiments.datasets.presets import Shown
-from experiments.datasets.stand_ins.broden import SPLIT, write_broden
+from experiments.datasets.broden import PAGE, SPLIT, find, write_broden
+from experiments.datasets.presets import StandIn
+from experiments.datasets.spec import DataError
 from experiments.datasets.synthetic import shapes
 from experiments.datasets.synthetic.scenes import Scenes
 from interpretable_sgd.analysis.concepts import Broden
@@ -24,7 +23,7 @@ SCENES = Scenes(size=24, classes=150, concepts=280, distractors=3, noise=0.0)
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     root = tmp_path_factory.mktemp("broden")
-    write_broden(root, Shown(SCENES, train=1, test=1, labelled=N))
+    write_broden(root, StandIn(SCENES, train=1, test=1, labelled=N))
     return root
 
 

@@ -9,15 +9,20 @@ import pytest
 import torch
 from torchvision.datasets import CIFAR10
 
-from experiments.datasets.cifar10 import PAGE, find, read_cifar10, reader_of
-from experiments.datasets.errors import DataError
-from experiments.datasets.presets import Shown
-from experiments.datasets.stand_ins import marker
-from experiments.datasets.stand_ins.cifar10 import write_cifar10
-from experiments.datasets.stand_ins.marker import NAME
+from experiments.datasets.cifar10 import (
+    MARK,
+    PAGE,
+    find,
+    read_cifar10,
+    reader_of,
+    write_cifar10,
+    write_mark,
+)
+from experiments.datasets.presets import StandIn
+from experiments.datasets.spec import DataError
 from experiments.datasets.synthetic.scenes import Scenes
 
-SHOWN = Shown(Scenes(size=32, classes=4, concepts=5), train=5, test=2)
+SHOWN = StandIn(Scenes(size=32, classes=4, concepts=5), train=5, test=2)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +61,7 @@ def test_the_folder_may_have_any_name(root):
 
 
 def test_published_checksums_hold_without_the_mark(root):
-    (root / "cifar-10-batches-py" / NAME).unlink()
+    (root / "cifar-10-batches-py" / MARK).unlink()
     with pytest.raises(
         DataError, match="data_batch_1 must have the md5 c99cafc152244af753f735de76"
     ):
@@ -87,7 +92,7 @@ def test_a_missing_file_is_named(root, name):
 
 
 def test_a_file_that_the_mark_does_not_know(root):
-    (root / "cifar-10-batches-py" / NAME).write_text("{}")
+    (root / "cifar-10-batches-py" / MARK).write_text("{}")
     with pytest.raises(DataError, match="data_batch_1 must have the md5 none, its"):
         read_cifar10(root)
 
@@ -127,8 +132,8 @@ def test_a_stand_in_cannot_run_code(root, tmp_path, protocol, named):
     folder = root / "cifar-10-batches-py"
     content = {"labels": [], "data": Hostile(tmp_path / "made")}
     (folder / "data_batch_1").write_bytes(pickle.dumps(content, protocol=protocol))
-    (folder / NAME).unlink()
-    marker.write(folder)
+    (folder / MARK).unlink()
+    write_mark(folder)
     with pytest.raises(
         DataError, match=f"data_batch_1 must hold arrays and text alone, and names {named}"
     ):
@@ -139,7 +144,7 @@ def test_a_stand_in_cannot_run_code(root, tmp_path, protocol, named):
 def test_a_stand_in_that_is_no_pickle(root):
     folder = root / "cifar-10-batches-py"
     (folder / "test_batch").write_bytes(b"text")
-    (folder / NAME).unlink()
-    marker.write(folder)
+    (folder / MARK).unlink()
+    write_mark(folder)
     with pytest.raises(DataError, match="test_batch must be a pickle, and is none"):
         read_cifar10(root)

@@ -5,9 +5,9 @@ import re
 import pytest
 import torch
 
-from experiments.datasets.concepts import concepts_of, drawn, open_concepts
-from experiments.datasets.errors import DataError
-from experiments.datasets.registry import open_images
+from experiments.datasets.concepts import concept_arrays, concepts_of, open_concepts
+from experiments.datasets.registry import open_data
+from experiments.datasets.spec import DataError
 from experiments.datasets.synthetic.scenes import Scenes
 from interpretable_sgd.analysis.concepts import Concept
 
@@ -18,7 +18,7 @@ def out(tmp_path_factory):
 
 
 def test_concepts_of_images_are_their_test_images(out):
-    images = open_images("scenes:train=24", out=out)
+    images = open_data("scenes:train=24", out=out)
     concepts = concepts_of(images, 5)
     assert len(concepts) == 5
     for n in range(5):
@@ -26,8 +26,8 @@ def test_concepts_of_images_are_their_test_images(out):
 
 
 def test_a_stand_ins_concepts_show_its_classes(out):
-    images = open_images("cifar10", out=out)
-    concepts, composition = concepts_of(images, 3), images.drawn.composition
+    images = open_data("cifar10", out=out)
+    concepts, composition = concepts_of(images, 3), images.source.composition
     assert concepts[0].size == (images.size, images.size)
     for n in range(3):
         seen = torch.from_numpy(concepts[n].labels[0]).unique()
@@ -36,7 +36,7 @@ def test_a_stand_ins_concepts_show_its_classes(out):
 
 
 def test_digits_have_none():
-    assert concepts_of(open_images("digits"), 3) is None
+    assert concepts_of(open_data("digits"), 3) is None
 
 
 def test_broden_shows_the_scenes_of_places(out):
@@ -44,7 +44,7 @@ def test_broden_shows_the_scenes_of_places(out):
     again = open_concepts(f"broden:{broden.root}", scale="paper")
     assert len(broden) == len(again) == 96 and broden.root == again.root
     names = {concept.name for concept in broden.table.concepts}
-    scenes = open_images("places365", out=out).drawn
+    scenes = open_data("places365", out=out).source
     assert set(scenes.concept_names) < names
     assert {name + "-s" for name in scenes.class_names} < names
     assert broden[0].image.shape == (3, scenes.size, scenes.size)
@@ -54,9 +54,9 @@ def test_broden_at_another_size(out):
     assert open_concepts("broden", out=out, size=24)[0].image.shape == (3, 24, 24)
 
 
-def test_drawn_is_what_is_drawn_one_by_one():
+def test_arrays_are_what_is_drawn_one_by_one():
     source = Scenes(classes=6, concepts=6)
-    at_once = drawn(source, "test", 2)
+    at_once = concept_arrays(source, "test", 2)
     assert at_once.table.concepts[0] == Concept(1, "red plain disc", "object")
     assert torch.equal(at_once[1].image, source.tensors("test", [1])[0][0])
 

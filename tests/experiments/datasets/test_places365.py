@@ -8,13 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from experiments.datasets.errors import DataError
-from experiments.datasets.places365 import PAGE, find, read_places365
-from experiments.datasets.presets import Shown
-from experiments.datasets.stand_ins.places365 import write_places365
+from experiments.datasets.places365 import PAGE, find, read_places365, write_places365
+from experiments.datasets.presets import StandIn
+from experiments.datasets.spec import DataError
 from experiments.datasets.synthetic.scenes import Scenes
 
-SHOWN = Shown(Scenes(size=28, classes=12, concepts=8, noise=0.0), train=3, test=1)
+SHOWN = StandIn(Scenes(size=28, classes=12, concepts=8, noise=0.0), train=3, test=1)
 
 
 @pytest.fixture(scope="module")

@@ -75,12 +75,21 @@ def test_prepare_loses_nothing_at_the_rim():
 
 
 def test_bytes_and_floats_are_seen_alike():
-    for view in (transforms.small_photographs(), transforms.drawings(32, [0.5] * 3, [0.25] * 3)):
+    for view in (transforms.small_photographs(), transforms.drawings(32)):
         assert torch.allclose(view.prepare(PICTURE), view.prepare(PICTURE / 255), atol=1e-5)
         assert torch.equal(view.prepare(PICTURE), view.plain(PICTURE))
 
 
-def test_drawings_are_not_augmented():
-    view = transforms.drawings(32, [0.5] * 3, [0.25] * 3)
-    assert torch.allclose(view.train(PICTURE), (PICTURE / 255 - 0.5) / 0.25, atol=1e-6)
-    assert torch.equal(view.train(PICTURE), view.plain(PICTURE))
+def test_drawings_are_as_they_are_drawn():
+    view = transforms.drawings(32)
+    assert view.train is None
+    assert torch.equal(view.plain(PICTURE / 255), PICTURE / 255)
+
+
+def test_grey_pictures_are_normalised_all_at_once_as_one_by_one():
+    view = transforms.grey(0.25, 0.5)
+    pictures = PICTURE[:, None, :28, :28]
+    at_once = view.plain(pictures)
+    assert view.train is None
+    assert torch.allclose(at_once, (pictures / 255 - 0.25) / 0.5, atol=1e-6)
+    assert torch.equal(at_once[1], view.plain(pictures[1]))

@@ -4,14 +4,31 @@ import pytest
 import torch
 from torch import nn
 
+from experiments.evaluation import sparse_heads as module
+from experiments.evaluation.metrics import Outputs
 from experiments.evaluation.sparse_heads import (
     STRENGTHS,
+    PostHoc,
+    glm_saga_path,
+    head_records,
     heads_on_path,
     l1_path,
     l1_path_by_gradients,
     refitted,
     sparse_heads,
 )
+from interpretable_sgd import analysis
+
+
+def outputs(n, seed, turns=3):
+    """What a network says of images, whose labels are `turns` classes."""
+    units, labels = split(n, seed)
+    return Outputs(units, torch.zeros(n, 3), labels % turns)
+
+
+def head():
+    """Of three classes over twenty units."""
+    return analysis.find_head(nn.Sequential(nn.Identity(), nn.Linear(20, 3)))
 
 
 def split(n, seed):
@@ -24,10 +41,12 @@ def split(n, seed):
 
 
 def test_the_path_goes_from_few_weights_to_many_and_finds_the_units():
-    found = sparse_heads(split(600, 0), split(200, 1), split(200, 2))
-    assert len(found["weights"]) == len(found["accuracy"]) == len(STRENGTHS)
-    assert found["weights"] == sorted(found["weights"])
-    assert max(found["accuracy"]) == 1
+    heads = sparse_heads(head(), outputs(600, 0), outputs(200, 1), PostHoc())
+    found = head_records(heads, outputs(200, 2), outputs(200, 1))
+    assert [entry["name"] for entry in found] == [f"L1 {s:g}" for s in STRENGTHS]
+    weights = [entry["weights"] for entry in found]
+    assert weights == sorted(weights) and {entry["solver"] for entry in found} == {"saga"}
+    assert max(entry["accuracy"] for entry in found) == 1
     weight, _ = l1_path(*split(600, 0))[0]
     own = weight[:, :3].diagonal()
     assert (weight[:, 3:].abs() < own[:, None]).all()
@@ -87,11 +106,48 @@ def test_validation_images_choose_between_the_two(monkeypatch):
     monkeypatch.setattr(
         "experiments.evaluation.sparse_heads.refitted", lambda weight, bias, *data: (-weight, bias)
     )
-    found = sparse_heads(split(600, 0), split(200, 1), split(200, 2))
-    assert found["accuracy"][-1] == pytest.approx(1)
+    heads = sparse_heads(head(), outputs(600, 0), outputs(200, 1), PostHoc())
+    assert head_records(heads, outputs(200, 2), outputs(200, 1))[-1]["accuracy"] == pytest.approx(1)
+
+
+def test_heads_may_be_cut_too_and_the_trained_one_with_them():
+    heads = sparse_heads(head(), outputs(600, 0), outputs(200, 1), PostHoc((0.02,), cut=2))
+    names = [(each.solver, each.name) for each in heads]
+    assert names == [
+        ("saga", "L1 0.02"),
+        ("saga", "L1 0.02, cut to 2, refitted"),
+        ("cut", "cut to 2, refitted"),
+    ]
+    assert all(((each.weight != 0).sum(1) <= 2).all() for each in heads[1:])
+
+
+@pytest.mark.parametrize(("many", "fitter"), [(16, "l1_path_by_gradients"), (64, "l1_path")])
+def test_the_path_of_a_wide_net_is_fitted_by_gradients(many, fitter, monkeypatch):
+    asked = []
+
+    def fitted(units, labels, strengths):
+        asked.append(strengths)
+        return l1_path_by_gradients(units, labels, strengths)
+
+    monkeypatch.setattr(module, "MANY", many)
+    monkeypatch.setattr(module, fitter, fitted)
+    sparse_heads(head(), outputs(60, 0), outputs(60, 1), PostHoc((0.02,), cut=2))
+    assert asked == [(0.02,)]  # once, for the path and for its points cut
 
 
 def test_training_images_must_show_every_class():
-    units, labels = split(60, 0)
     with pytest.raises(ValueError, match=r"train must show every class, got none of \[2\]"):
-        sparse_heads((units, labels % 2), split(60, 1), split(60, 2))
+        sparse_heads(head(), outputs(60, 0, turns=2), outputs(60, 1), PostHoc())
+
+
+@pytest.mark.slow
+def test_glm_saga_goes_from_nothing_to_the_units_that_matter():
+    pytest.importorskip("glm_saga", reason="the extra `peers` brings it")
+    pytest.importorskip("tqdm", reason="the extra `peers` brings it")
+    units, labels = split(240, 0)
+    path = glm_saga_path(units, labels)
+    counts = [int((weight.abs() > 1e-3).sum()) for weight, _ in path]
+    assert len(path) == 20 and counts[0] <= 3 and counts[-1] > counts[0]
+    weight, bias = path[len(path) // 2]
+    assert (units @ weight.T + bias).argmax(1).eq(labels).double().mean() > 0.95
+    assert weight.argmax(1).tolist() == [0, 1, 2]

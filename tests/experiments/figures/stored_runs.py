@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from experiments import store
 from experiments.evaluation import selection
-from experiments.paper import store
-from experiments.paper.store import Stored
+from experiments.store import Stored
 
 CLASSES, UNITS, BELOW, IMAGES, EPOCHS = 4, 12, 6, 3, 3
 NAMES = ["airplane_cabin", "bakery", "red plain disc + blue striped ring + green bar", "canal"]
@@ -17,25 +17,25 @@ NAMES = ["airplane_cabin", "bakery", "red plain disc + blue striped ring + green
 
 def run(
     out: Path,
-    network: str = "resnet18",
-    method: str = "sgd",
+    method: str = "SGD",
     data: str = "cifar10",
     seed: int = 0,
     scale: str = "tiny",
+    model: str = "resnet18",
     classes: int = CLASSES,
     arrays: dict[str, np.ndarray] | None = None,
     config: dict[str, Any] | None = None,
     **record: Any,
 ) -> Stored:
     """A stored run whose every number is a function of its names."""
-    rng = np.random.default_rng([len(network), len(method), seed])
-    kept = {"network": network, "method": method, "data": data, "scale": scale, "seed": seed}
+    rng = np.random.default_rng([len(model), len(method), seed])
+    kept = {"model": model, "method": method, "data": data, "scale": scale, "seed": seed}
     numbers = {
-        "top1": float(rng.uniform(0.4, 0.9)),
-        "validation_top1": float(rng.uniform(0.4, 0.9)),
+        "accuracy": float(rng.uniform(0.4, 0.9)),
+        "validation_accuracy": float(rng.uniform(0.4, 0.9)),
         "weights_per_class": float(rng.uniform(2, 12)),
         "accuracy_at_weights": {"weights": [1, 5, 12], "accuracy": rng.uniform(size=3).tolist()},
-        "epochs": [epoch(rng) for _ in range(EPOCHS)],
+        "epochs": [epoch(rng, number) for number in range(1, EPOCHS + 1)],
     }
     return store.save(
         out,
@@ -46,9 +46,9 @@ def run(
     )
 
 
-def epoch(rng: np.random.Generator) -> dict[str, float]:
-    names = ("train_top1", "validation_top1", "sparsity", "mean_iou")
-    return {name: float(rng.uniform()) for name in names}
+def epoch(rng: np.random.Generator, number: int) -> dict[str, float]:
+    names = ("train_accuracy", "validation_accuracy", "sparsity", "mean_iou")
+    return {"epoch": number} | {name: float(rng.uniform()) for name in names}
 
 
 def weights(rng: np.random.Generator, classes: int) -> dict[str, torch.Tensor]:
@@ -64,7 +64,7 @@ def weights(rng: np.random.Generator, classes: int) -> dict[str, torch.Tensor]:
 
 
 def drawn(rng: np.random.Generator, classes: int) -> dict[str, np.ndarray]:
-    """Arrays as `pictured` and `explained` make them; parts and biases add up to the two highest logits."""
+    """Arrays as `snapshots` makes them; parts and biases add up to the two highest logits."""
     weight = rng.normal(size=(classes, UNITS)).astype(np.float32)
     bias = rng.normal(size=classes).astype(np.float32)
     units = rng.uniform(size=(IMAGES, UNITS)).astype(np.float32)
@@ -83,9 +83,9 @@ def drawn(rng: np.random.Generator, classes: int) -> dict[str, np.ndarray]:
         "logits": logits,
         "labels": highest[:, 0].copy(),
         "pictures": rng.integers(0, 256, (IMAGES, 8, 8, 3), dtype=np.uint8),
-        "verdict_classes": highest,
-        "verdict_parts": weight[highest] * units[:, None],
-        "verdict_biases": bias[highest],
+        "decision_classes": highest,
+        "decision_parts": weight[highest] * units[:, None],
+        "decision_biases": bias[highest],
     }
     for name, shape in inner.items():
         found[f"inner:{name}"] = rng.normal(size=shape).astype(np.float32)

@@ -11,9 +11,9 @@ CONFIG = {"optimizer": {"floor": 0.05}, "recipe": {"batch": 32}}
 
 
 def runs(out):
-    default = [run(out, "resnet18_isgd", "isgd", DATA, seed, config=CONFIG) for seed in (0, 1)]
-    changes = ("floor=0", "batch=128", "floor=0.2", "floor=0 batch=128")
-    return default, [run(out, "resnet18_isgd", f"isgd {change}", DATA) for change in changes]
+    default = [run(out, "InterpretableSGD", DATA, seed, config=CONFIG) for seed in (0, 1)]
+    changes = ("floor=0", "batch=128", "floor=0.2", "floor=0, batch=128")
+    return default, [run(out, f"InterpretableSGD, {change}", DATA) for change in changes]
 
 
 def test_plotted_numbers_are_the_stored_ones(tmp_path):
@@ -28,7 +28,7 @@ def test_plotted_numbers_are_the_stored_ones(tmp_path):
         ("floor", "0.2"),
     ]
     row = next(r for r in rows if r["value"] == "0.2" and r["measure"] == "validation")
-    assert float(row["mean"]) == changed[2]["validation_top1"]
+    assert float(row["mean"]) == changed[2]["validation_accuracy"]
     assert (row["sd"], row["seeds"]) == ("", "1")
     weights = next(r for r in rows if r["measure"] == "weights")
     both = [run["weights_per_class"] for run in default]
@@ -39,7 +39,9 @@ def test_plotted_numbers_are_the_stored_ones(tmp_path):
 def test_without_the_default_there_is_nothing_to_compare_with(tmp_path):
     default, changed = runs(tmp_path)
     assert options(changed, DATA) == {}
-    message = r"ablation must have a stored run of resnet18_isgd \(isgd\), a change of one option"
+    message = (
+        r"ablation must have a stored run of resnet18 \(InterpretableSGD\), a change of one option"
+    )
     with pytest.raises(MissingRuns, match=message):
         ablation(changed, tmp_path, data=[DATA])
     with pytest.raises(MissingRuns, match="on any data at scale tiny"):

@@ -8,7 +8,7 @@ from tests.experiments.figures.stored_runs import run, written
 
 
 def test_plotted_numbers_are_the_stored_ones_in_the_papers_order(tmp_path):
-    made = [run(tmp_path, row.network, row.method, "places365") for row in ROWS]
+    made = [run(tmp_path, row.method, "places365") for row in ROWS]
     rows = written(fig5(made, tmp_path), "fig5")
     panels = list(dict.fromkeys(row["panel"] for row in rows))
     assert [panel.split()[0] for panel in panels] == ["top-1", "share", "mean", "IoU"]
@@ -20,10 +20,10 @@ def test_plotted_numbers_are_the_stored_ones_in_the_papers_order(tmp_path):
 
 
 def test_iou_may_be_taken_at_few_epochs_and_units_may_have_no_labels(tmp_path):
-    epochs = [{"validation_top1": 0.5, "sparsity": 0.1} for _ in range(3)]
+    epochs = [{"epoch": n, "validation_accuracy": 0.5, "sparsity": 0.1} for n in (1, 2, 3)]
     some = [*epochs[:2], epochs[2] | {"mean_iou": 0.25}]
     made = [
-        run(tmp_path, row.network, row.method, "places365", epochs=some if row is OURS else epochs)
+        run(tmp_path, row.method, "places365", epochs=some if row is OURS else epochs)
         for row in (*ROWS, OURS)
     ]
     for stored in made:

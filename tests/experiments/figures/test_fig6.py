@@ -5,20 +5,17 @@ import pytest
 
 from experiments.evaluation import selection
 from experiments.figures.fig6 import fig6
+from experiments.figures.graphs import label, lit, unit, upsampled
 from experiments.figures.s1 import s1
 from experiments.figures.s2 import s2
 from experiments.figures.series import INNER, MissingRuns
-from experiments.figures.units import label, lit, unit, upsampled
 from tests.experiments.figures.stored_runs import run, written
 
 PLACES = "places365"
 
 
 def test_lines_are_the_strongest_weights_of_each_class(tmp_path):
-    made = [
-        run(tmp_path, network, method, PLACES)
-        for network, method in (("resnet18_d5a", "sgd"), ("resnet18_isgd", "isgd"))
-    ]
+    made = [run(tmp_path, method, PLACES) for method in ("Dynamic-5", "InterpretableSGD")]
     rows = written(fig6(made, tmp_path), "fig6")
     for model, stored in zip(("Res18-d5a", "InterpretableSGD"), made, strict=True):
         weight = stored.arrays["weight"]
@@ -33,14 +30,14 @@ def test_lines_are_the_strongest_weights_of_each_class(tmp_path):
 def test_a_class_that_reads_no_unit_and_units_without_labels(tmp_path):
     weight = np.zeros((365, 12), dtype=np.float32)
     weight[0, 3] = weight[91, 3] = 2.0
-    stored = run(tmp_path, "resnet18_d5a", data=PLACES, classes=365, arrays={"weight": weight})
+    stored = run(tmp_path, "Dynamic-5", data=PLACES, classes=365, arrays={"weight": weight})
     del stored.arrays["unit_iou"]
     rows = written(fig6([stored], tmp_path), "fig6")
     assert [(row["target"], row["unit"], row["iou"]) for row in rows] == [
         ("airplane cabin", "3", ""),
         ("class 91", "3", ""),
     ]
-    silent = run(tmp_path, "resnet18_d5a", data=PLACES, arrays={"weight": 0 * weight[:4]})
+    silent = run(tmp_path, "Dynamic-5", data=PLACES, arrays={"weight": 0 * weight[:4]})
     assert written(fig6([silent], tmp_path), "fig6") == []
 
 
@@ -61,7 +58,7 @@ def test_outside_a_region_it_is_dark():
 
 
 def test_s1_pairs_the_routed_convolutions_with_the_dense_shortcuts(tmp_path):
-    routed, dense = run(tmp_path, INNER.network, data=PLACES), run(tmp_path, data=PLACES)
+    routed, dense = run(tmp_path, INNER.method, data=PLACES), run(tmp_path, data=PLACES)
     rows = written(s1([routed, dense], tmp_path), "s1")
     panel = "layer3 to layer4_0"
     expected = {
@@ -72,12 +69,12 @@ def test_s1_pairs_the_routed_convolutions_with_the_dense_shortcuts(tmp_path):
         cells = [row for row in rows if (row["panel"], row["model"]) == (panel, model)]
         assert len(cells) == (abs(weight) >= 1e-3).sum() > 0
         assert all(float(r["weight"]) == weight[int(r["output"]), int(r["unit"])] for r in cells)
-    with pytest.raises(MissingRuns, match=r"s1 must have a stored run of resnet18 \(sgd\)"):
+    with pytest.raises(MissingRuns, match=r"s1 must have a stored run of resnet18 \(SGD\)"):
         s1([routed], tmp_path)
 
 
 def test_s2_shows_two_units_of_each_target_from_layer2_up(tmp_path):
-    stored = run(tmp_path, INNER.network, data=PLACES)
+    stored = run(tmp_path, INNER.method, data=PLACES)
     rows = written(s2([stored], tmp_path), "s2")
     parts = ["layer2 to layer3_0", "layer3 to layer4_0", "layer4 to classes"]
     assert list(dict.fromkeys(row["model"] for row in rows)) == parts

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments.figures.fig7 import fig7, images, verdict
+from experiments.figures.fig7 import decision, fig7, images
 from experiments.figures.series import D5, DENSE, OURS
 from tests.experiments.figures.stored_runs import run, written
 
@@ -10,7 +10,7 @@ ROWS = (D5, DENSE, OURS)
 
 
 def runs(out, rows=ROWS, **arrays):
-    return [run(out, r.network, r.method, "places365", arrays=arrays) for r in rows]
+    return [run(out, r.method, "places365", arrays=arrays) for r in rows]
 
 
 def test_parts_add_up_to_the_stored_logits(tmp_path):
@@ -20,7 +20,7 @@ def test_parts_add_up_to_the_stored_logits(tmp_path):
     for stored, row in zip(made, ROWS, strict=True):
         highest = np.sort(stored.arrays["logits"][0])[::-1]
         for name, logit in zip(("predicted", "runner-up"), highest[:2], strict=True):
-            mine = [r for r in rows if (r["model"], r["verdict"]) == (row.label, name)]
+            mine = [r for r in rows if (r["model"], r["decision"]) == (row.label, name)]
             *parts, total = (float(r["value"]) for r in mine)
             assert [r["part"] for r in mine[-3:]] == ["residual", "bias", "logit"]
             assert np.isclose(sum(parts), total, atol=1e-9)
@@ -32,7 +32,7 @@ def test_a_mistake_has_a_figure_of_its_own(tmp_path):
     right = made[0].arrays["labels"]
     made[0].arrays["labels"] = np.where(np.arange(3) == 1, 99, right)
     found = {row: stored.arrays for row, stored in zip(ROWS, made, strict=False)}
-    assert images(found) == {"fig7": 0, "fig7-wrong": 1}
+    assert images(found) == {"": 0, "-wrong": 1}
 
 
 def test_flat_maps_silent_units_and_one_class(tmp_path):
@@ -40,13 +40,13 @@ def test_flat_maps_silent_units_and_one_class(tmp_path):
     arrays = {
         "class_names": names,
         "maps": np.ones((3, 12, 2, 2), dtype=np.float32),
-        "verdict_classes": np.zeros((3, 1), dtype=int),
-        "verdict_parts": np.zeros((3, 1, 12), dtype=np.float32),
-        "verdict_biases": np.full((3, 1), -0.5, dtype=np.float32),
+        "decision_classes": np.zeros((3, 1), dtype=int),
+        "decision_parts": np.zeros((3, 1, 12), dtype=np.float32),
+        "decision_biases": np.full((3, 1), -0.5, dtype=np.float32),
         "labels": np.zeros(3, dtype=int),
     }
     made = runs(tmp_path, rows=(D5, DENSE), **arrays)
-    made[0].arrays["verdict_parts"][0, 0, 7] = 0.25
+    made[0].arrays["decision_parts"][0, 0, 7] = 0.25
     rows = written(fig7(made, tmp_path), "fig7")
     shown = [(r["model"], r["part"], float(r["value"])) for r in rows]
     assert shown[:4] == [
@@ -55,4 +55,4 @@ def test_flat_maps_silent_units_and_one_class(tmp_path):
         ("Res18-d5a", "bias", -0.5),
         ("Res18-d5a", "logit", -0.25),
     ]
-    assert verdict(made[0].arrays, 0, 0).share(0.25) == ""
+    assert decision(made[0].arrays, 0, 0).share(0.25) == ""

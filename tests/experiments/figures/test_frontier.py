@@ -2,8 +2,7 @@
 
 import pytest
 
-from experiments.figures.families import FAMILIES, heads, paper, points
-from experiments.figures.frontier import frontier
+from experiments.figures.frontier import FAMILIES, frontier, heads, paper, points
 from experiments.figures.series import MissingRuns
 from tests.experiments.figures.stored_runs import run, written
 
@@ -11,27 +10,28 @@ DATA = "scenes:size=24,classes=4"
 
 
 def test_plotted_numbers_are_the_stored_ones(tmp_path):
-    fitted = {"weights": [2.0, 3.5], "accuracy": [0.5, 0.75]}
-    dense = [
-        run(tmp_path, data=DATA, seed=s, sparse_heads=fitted, glm_saga_heads=None) for s in (0, 1)
+    fitted = [
+        {"solver": "saga", "weights": weights, "accuracy": accuracy}
+        for weights, accuracy in ((2.0, 0.5), (3.5, 0.75))
     ]
+    dense = [run(tmp_path, data=DATA, seed=s, sparse_heads=fitted) for s in (0, 1)]
     few = {"weights": [1, 5, 12, 99], "accuracy": [0.1, 0.2, 0.3, 0.4]}
     more = {"accuracy_at_weights": few, "weights_per_class": 9.5}
-    ours = [run(tmp_path, "resnet18_isgd", "isgd", DATA, **more)]
-    narrow = run(tmp_path, "resnet18_isgd", "isgd block_size=3", DATA, weights_per_class=1.0)
-    other = run(tmp_path, "resnet18_isgd", "isgd floor=0", DATA)
+    ours = [run(tmp_path, "InterpretableSGD", DATA, **more)]
+    narrow = run(tmp_path, "InterpretableSGD, block_size=3", DATA, weights_per_class=1.0)
+    other = run(tmp_path, "InterpretableSGD, floor=0", DATA)
     rows = written(frontier([*dense, *ours, narrow, other], tmp_path), "frontier")
     trained = [r for r in rows if r["kind"] == "as trained"]
     assert [r["run"] for r in trained] == [
-        "resnet18_isgd isgd block_size=3",
-        "resnet18_isgd isgd",
-        "resnet18 sgd",
+        "resnet18, InterpretableSGD, block_size=3",
+        "resnet18, InterpretableSGD",
+        "resnet18, SGD",
     ]
-    assert float(trained[1]["mean"]) == ours[0]["top1"]
-    mean = (dense[0]["top1"] + dense[1]["top1"]) / 2
+    assert float(trained[1]["mean"]) == ours[0]["accuracy"]
+    mean = (dense[0]["accuracy"] + dense[1]["accuracy"]) / 2
     assert float(trained[2]["mean"]) == pytest.approx(mean, abs=1e-12)
     assert {r["seeds"] for r in rows if r["method"] == "SGD"} == {"2"}
-    cut = [r for r in rows if r["kind"].startswith("largest") and "isgd" in r["run"]]
+    cut = [r for r in rows if r["kind"].startswith("largest") and "Inter" in r["run"]]
     assert [(r["weights"], r["mean"]) for r in cut] == [("1", "0.1"), ("5", "0.2"), ("12", "0.3")]
     path = [(r["weights"], r["mean"]) for r in rows if r["method"] == "saga"]
     assert path == [("2.0", "0.5"), ("3.5", "0.75")] * 2
@@ -40,10 +40,10 @@ def test_plotted_numbers_are_the_stored_ones(tmp_path):
 
 def test_points_run_from_few_weights_to_many(tmp_path):
     made = [
-        run(tmp_path, "resnet18_l1", f"l1 strength={s}", weights_per_class=w)
+        run(tmp_path, f"SGD with L1, strength={s}", weights_per_class=w)
         for s, w in (("1e-3", 30.0), ("1e-2", 3.0))
     ]
-    family = next(family for family in FAMILIES if family.network == "resnet18_l1")
+    family = next(family for family in FAMILIES if family.label.startswith("SGD with"))
     assert [float(point.weights[0]) for point in points(family, made)] == [3.0, 30.0]
 
 
@@ -56,7 +56,7 @@ def test_the_papers_points_are_on_its_own_data_at_its_size():
 
 def test_missing_runs_are_named(tmp_path):
     message = (
-        r"run of resnet18 \(sgd\), resnet18_isgd \(isgd\) on scenes:size=24,classes=4 at scale"
+        r"run of resnet18 \(SGD\), resnet18 \(InterpretableSGD\) on scenes:size=24,classes=4 at"
     )
     with pytest.raises(MissingRuns, match=message):
         frontier([run(tmp_path, data=DATA)], tmp_path, data=[DATA])

@@ -11,20 +11,20 @@ def test_runs_are_of_one_data_set_and_scale_by_seed(tmp_path):
     others = [
         run(tmp_path, data="places365"),
         run(tmp_path, scale="small"),
-        run(tmp_path, "resnet50"),
+        run(tmp_path, model="resnet50"),
     ]
     found = runs_of("fig4", [*others, *made], [DENSE], "cifar10", "tiny", beside=[OURS])
     assert found == {DENSE: made[::-1]}
 
 
 def test_a_changed_method_is_not_the_default(tmp_path):
-    made = [run(tmp_path, "resnet18_isgd", method) for method in ("isgd block_size=3", "isgd")]
+    made = [run(tmp_path, m) for m in ("InterpretableSGD, block_size=3", "InterpretableSGD")]
     assert runs_of("fig4", made, [OURS], "cifar10", "tiny") == {OURS: made[1:]}
 
 
 def test_missing_runs_are_named_with_the_command_that_trains_them(tmp_path):
     message = (
-        r"fig9 must have a stored run of resnet18_d5a \(sgd\), resnet18_isgd \(isgd\) on cifar10 at scale "
+        r"fig9 must have a stored run of resnet18 \(Dynamic-5\), resnet18 \(InterpretableSGD\) on cifar10 at scale "
         r"tiny, got none; `python -m experiments run fig9 --scale tiny` trains what is missing"
     )
     with pytest.raises(MissingRuns, match=message):
@@ -41,12 +41,12 @@ def test_seeds_are_counted_where_some_are_there(tmp_path):
 
 def test_a_run_stored_without_what_a_figure_shows_is_named(tmp_path):
     stored = run(tmp_path)
-    needs("fig7", stored, "weight", "verdict_parts")
-    del stored.arrays["verdict_parts"]
+    needs("fig7", stored, "weight", "decision_parts")
+    del stored.arrays["decision_parts"]
     with pytest.raises(
-        MissingRuns, match=r"fig7 must have verdict_parts in .*seed0-.*/arrays\.npz"
+        MissingRuns, match=r"fig7 must have decision_parts in .*seed0-.*/arrays\.npz"
     ):
-        needs("fig7", stored, "weight", "verdict_parts")
+        needs("fig7", stored, "weight", "decision_parts")
 
 
 def test_one_run_of_each_row_has_the_seed_that_all_have(tmp_path):

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments.paper import catalog
+from experiments import store
 from experiments.paper.catalog import CATALOG, chosen, done, make, together
-from experiments.paper.planned import Planned
-from experiments.paper.recipes import SCALES
-from tests.experiments.paper.tables.records import run
+from experiments.paper.grids import DENSE, grid
+from experiments.recipes import SCALES
+from tests.experiments.paper.records import run
 
 
 def test_entries_by_name():
@@ -59,6 +59,5 @@ def test_a_table_is_made_of_all_stored_seeds_of_its_scale():
 
 
 def test_planned_and_stored_have_one_label():
-    assert (
-        catalog.store.label(run().record) == Planned("resnet18", "sgd", "cifar10", "tiny", 0).label
-    )
+    (planned,) = grid([DENSE], ["cifar10"], "tiny", [0])
+    assert store.label(run().record) == planned.label

@@ -3,32 +3,45 @@
 import pytest
 
 from experiments.paper import grids, published
-from experiments.paper.recipes import SCALES
+from experiments.recipes import SCALES
+
+
+def labels(rows):
+    return [published.title(model, method.name) for model, method in rows]
 
 
 def test_table1_has_the_papers_nets_in_its_order_and_ours_after_them():
-    nets = [network for network, _ in grids.TABLE1]
-    assert nets[:10] == [
-        "resnet18",
-        *(f"resnet18_d{k}a" for k in (1, 5, 10, 25, 50, 100)),
-        "resnet18_l1",
-        "resnet50",
-        "resnet50_d25a",
+    assert labels(grids.TABLE1) == [
+        "Res18",
+        *(f"Res18-d{k}a" for k in (1, 5, 10, 25, 50, 100)),
+        "Res18-L1",
+        "Res50",
+        "Res50-d25a",
+        "Res18-ISGD",
+        "Res18-ISGD faithful",
+        "Res18-ISGD unbiased",
     ]
-    assert grids.TABLE1[10:] == [("resnet18_isgd", m) for m in ("isgd", "faithful", "unbiased")]
 
 
 def test_every_published_net_of_table_1_is_trained():
+    inner = published.title(grids.INNER[0], grids.INNER[1].name)
     for table in (published.TOP1, published.TOP5):
         for numbers in table.values():
-            assert set(numbers) - {grids.INNER[0]} <= {network for network, _ in grids.TABLE1}
+            assert set(numbers) - {inner} <= set(labels(grids.TABLE1))
+
+
+def test_the_paper_scales_are_the_papers_networks():
+    (run,) = grids.grid([grids.DENSE], ["cifar10"], "paper", [0])
+    assert run.model.options == {} and run.protocol.post_hoc.images == 50_000
+    (run,) = grids.grid([grids.DYNAMIC_5], ["cifar10"], "tiny", [0])
+    assert run.model.options == {"share": 0.25, "blocks": 1} and run.protocol.post_hoc is None
 
 
 def test_a_grid_is_every_row_on_every_data_set_with_every_seed():
     rows = [grids.DENSE, grids.OURS]
-    runs = grids.grid(rows, ["a", "b"], "tiny", seeds=[3, 4, 5])
+    runs = grids.grid(rows, ["cifar10", "places365"], "tiny", seeds=[3, 4, 5])
     assert len(set(runs)) == 12
-    assert {run.seed for run in grids.grid(rows, ["a"], "small")} == {0, 1, 2}
+    assert {run.seed for run in grids.grid(rows, ["cifar10"], "small")} == {0, 1, 2}
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -48,9 +61,10 @@ def test_the_ablation_sees_every_size_at_larger_scales(scale):
 def test_an_ablation_changes_one_thing_at_a_time():
     default, *changes = grids.ABLATION
     assert default == grids.OURS
-    assert all(len(method.split()) == 2 for _, method in changes)
+    assert all(len(method.name.split(", ")) == 2 for _, method in changes)
     words = ("lipschitz", "sparsity", "block_size", "floor", "shrink", "mask", "layers", "momentum")
-    assert {method.split()[1].partition("=")[0] for _, method in changes} >= {*words, "batch"}
+    options = {method.name.split(", ")[1].partition("=")[0] for _, method in changes}
+    assert options >= {*words, "batch"}
 
 
 @pytest.mark.parametrize("make", [lambda s: grids.grid([], [], s), grids.frontier, grids.ablation])

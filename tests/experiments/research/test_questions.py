@@ -1,14 +1,17 @@
 """Tables of the questions, from records made by hand; their commands know what they were asked."""
 
 import io
+import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from experiments.research import question1, question2, unit_tables
-from experiments.research.methods import DENSE, OURS
-from experiments.research.runs import CUT
-from experiments.research.scan import SCAN
+from experiments.methods import DENSE, OURS
+from experiments.research import question1, question2, tables
+from experiments.research.question2 import SCAN
+from experiments.research.tables import CUT
+from experiments.store import Stored
 
 
 def figures(iou, f1):
@@ -19,16 +22,18 @@ def figures(iou, f1):
 
 
 def record(method, seed, accuracy, weights=5.0, iou=0.1, f1=0.9, **more):
-    return {
+    numbers = {
         "method": method,
+        "scale": "scenes",
         "seed": seed,
         "accuracy": accuracy,
         "validation_accuracy": accuracy,
         "weights_per_class": weights,
-        "cuts": {"5": accuracy - 0.3},
-        "unit_figures": figures(iou, f1),
+        "accuracy_at_weights": {"weights": [1, 5], "accuracy": [0.1, accuracy - 0.3]},
+        "agreement": figures(iou, f1),
         **more,
     }
+    return Stored(Path("x"), numbers)
 
 
 def heads(*points):
@@ -70,32 +75,37 @@ def shown(table):
     return console.file.getvalue()
 
 
+def numbers(heads, name):
+    """Accuracy and weights by seed."""
+    rows = heads[heads["head"] == name]
+    return {seed: (a, w) for seed, a, w in rows[["seed", "accuracy", "weights"]].values.tolist()}
+
+
 def test_a_path_is_read_at_five_weights_and_validation_images_choose():
-    found = question1.rows(RECORDS)
-    assert found["dense, L1 path at 5"] == {0: (pytest.approx(0.85), 5), 1: (0.9, 5)}
-    assert found["dense, cut to 5"][0][0] == pytest.approx(0.6)
-    assert found[f"dense, {CUT}"][1][0] == 0.7
-    assert found[f"dense, L1 path, {CUT}"] == {0: (0.79, 5.0), 1: (0.88, 4.9)}
-    assert found[question1.POST_HOC] == {0: (pytest.approx(0.85), 5), 1: (0.88, 4.9)}
+    found = tables.heads_at_few_weights(RECORDS, question1.CUT_TOO)
+    assert numbers(found, "SGD, L1 path at 5") == {0: (pytest.approx(0.85), 5), 1: (0.9, 5)}
+    assert numbers(found, "SGD, cut to 5")[0][0] == pytest.approx(0.6)
+    assert numbers(found, f"SGD, {CUT}")[1][0] == 0.7
+    assert numbers(found, f"SGD, L1 path, {CUT}") == {0: (0.79, 5.0), 1: (0.88, 4.9)}
+    assert numbers(found, tables.POST_HOC) == {0: (pytest.approx(0.85), 5), 1: (0.88, 4.9)}
 
 
 def test_differences_are_paired_by_seed():
-    found = question1.rows(RECORDS)
-    assert question1.difference(found, OURS.name, DENSE.name).mean == pytest.approx(0.005)
-    assert question1.difference(found, OURS.name, question1.POST_HOC).mean == pytest.approx(0.05)
-    assert question1.difference(found, OURS.name, OURS.name) is None
-    assert question1.difference(found, OURS.name, "absent") is None
-    assert "+0.50 +- 6.35" in shown(question1.table("scenes", RECORDS))
+    found = tables.heads_at_few_weights(RECORDS, question1.CUT_TOO)
+    assert tables.difference(found, OURS.name, DENSE.name).mean == pytest.approx(0.005)
+    assert tables.difference(found, OURS.name, tables.POST_HOC).mean == pytest.approx(0.05)
+    assert tables.difference(found, OURS.name, OURS.name) is None
+    assert tables.difference(found, OURS.name, "absent") is None
+    assert "+0.50 +- 6.35" in shown(tables.accuracy_table("scenes", RECORDS))
 
 
 def test_more_images_are_more_steps_of_all_but_l1():
     short, long = (question1.grid([128], [10, 11], times) for times in (1, 3))
     assert [len(short), len(long)] == [14, 10]
     for run, longer in zip(short[:5], long[:5], strict=True):
-        assert (run.method, run.strengths) == (longer.method, longer.strengths)
-        assert longer.problem.sizes == (15000, *run.problem.sizes[1:])
-        assert longer.problem.epochs == run.problem.epochs
-        assert longer.config["data"] == "scenes-128, x3" != run.config["data"]
+        assert (run.method, run.protocol) == (longer.method, longer.protocol)
+        assert longer.data == run.data.replace("train=5000", "train=15000") != run.data
+        assert longer.recipe == run.recipe and longer.scale == "scenes-128, x3"
 
 
 @pytest.mark.parametrize("times", ["0", "-1", "11", "x"])
@@ -112,20 +122,34 @@ def test_ratios_of_iou_are_to_the_dense_net_of_the_seed():
         record(DENSE.name, 1, 0.9, iou=0.2, f1=0.8),
         record("recipe", 1, 0.9, iou=0.26, f1=0.9),
     ]
-    text = shown(unit_tables.compared(records, "published", "category"))
+    text = shown(tables.agreement_table(records, "published", "category"))
     assert "1.25 +- 0.64" in text and "+0.100 +- 0.000" in text
 
 
 def test_the_scan_looks_at_validation_images_alone_and_has_a_dense_net_for_each_problem():
-    assert all(row.run.judge == "validation" for row in SCAN)
-    dense = {(row.problem, row.run.seed) for row in SCAN if row.run.method == DENSE}
-    assert {(row.problem, row.run.seed) for row in SCAN} == dense
-    problems = {(row.problem, row.run.problem.name, row.run.problem.epochs) for row in SCAN}
-    assert len({label for label, *_ in problems}) == len(problems)
+    assert all(run.protocol.split == "validation" for run in SCAN)
+    dense = {(run.scale, run.seed) for run in SCAN if run.method == DENSE}
+    assert {(run.scale, run.seed) for run in SCAN} == dense
+    assert len({run.label for run in SCAN}) == len(SCAN)
+    problems = {(run.scale, run.data, run.model.name, run.recipe.epochs) for run in SCAN}
+    assert len({scale for scale, *_ in problems}) == len(problems)
 
 
 def test_seeds_that_confirm_had_no_part_in_choices():
-    chosen = {row.run.seed for row in SCAN} | {run.seed for run in question1.choices([64])}
+    chosen = {run.seed for run in SCAN} | {run.seed for run in question1.choices([64])}
     assert not chosen & {*question1.SEEDS, *question2.SEEDS}
-    assert all(run.judge == "test" for run in question2.grid(question2.SEEDS))
-    assert all(run.judge == "validation" for run in question1.choices([64, 128, 512]))
+    assert all(run.protocol.split == "test" for run in question2.grid(question2.SEEDS))
+    choices = question1.choices([64, 128, 512])
+    assert all(run.protocol.split == "validation" for run in choices)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", [question1, question2])
+def test_a_twentieth_of_a_question_is_answered_end_to_end(module, tmp_path, capsys, one_thread):
+    sizes = ["--sizes", "64"] if module is question1 else []
+    assert module.main(["--quick", "--seeds", "3", "--out", str(tmp_path), *sizes]) == 0
+    said = capsys.readouterr().out
+    assert "published quantile, images by category; n = 1 seeds" in said
+    name = module.__name__[-1]
+    runs = json.loads((tmp_path / f"research{name}.json").read_text())
+    assert runs[0]["method"] == "SGD" and runs[0]["sparse_heads"] and runs[1]["units"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.training import distributed
-from experiments.training.hard_exit import leave
+from experiments.training.distributed import leave
 from tests.experiments.training.together import training
 
 
@@ -17,14 +17,14 @@ def main(folder: str, wish: str) -> None:
         advance = run._advance
         first_start = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
 
-        def advance_or_die(batches: Any) -> None:
+        def advance_or_die(batches: Any) -> Any:
             if run.step == 7 and here.rank == 1 and first_start:
                 if wish == "kill":
                     Path(folder, "killed").touch()
                     os.kill(os.getpid(), signal.SIGKILL)
                 if wish == "raise":
                     raise ValueError("the disk is on fire")
-            advance(batches)
+            return advance(batches)
 
         run._advance = advance_or_die  # type: ignore[method-assign]
         run.run(Path(folder))

@@ -33,7 +33,7 @@ def test_weights_of_any_memory_format_are_saved(tmp_path):
 def test_the_newest_are_kept(tmp_path):
     for step in (3, 20, 100, 7):
         checkpoints.save(tmp_path, snapshot(step))
-    assert [place.name for place in checkpoints.found(tmp_path)] == [
+    assert [place.name for place in checkpoints.listed(tmp_path)] == [
         "step-000000100",
         "step-000000020",
     ]
@@ -154,10 +154,10 @@ def test_missing_and_unknown_weights():
     checkpoints.check_weights(one, one)
 
 
-def test_a_checkpoint_of_another_plan():
+def test_a_checkpoint_of_another_recipe():
     saved = training().snapshot()
     with pytest.raises(
-        CheckpointError, match=r"of another run: plan .*'ema': 0.9.*now.*'ema': None"
+        CheckpointError, match=r"of another run: recipe .*'ema': 0.9.*now.*'ema': None"
     ):
         training(ema=None).load(saved)
     training(checkpoint_every=17).load(saved)

@@ -1,6 +1,8 @@
 """Two and four ranks against one process with the whole batch, and against each other."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +12,19 @@ import torch.distributed as dist
 from torch import nn
 
 from experiments.training import checkpoints, distributed
-from experiments.training.accuracy import count
-from experiments.training.config import Plan
+from experiments.training.distributed import rendezvous_store
 from tests.experiments.training import together
 from tests.experiments.training.together import CASES, training
 from tests.ranks import spawned
 
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="torch without distributed")
 Found = list[dict[str, Any]]
+SOON = timedelta(seconds=20)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of the elastic runs' checkpoints."""
+    """Of the elastic run's checkpoints."""
     return tmp_path_factory.mktemp("elastic")
 
 
@@ -34,9 +36,8 @@ def two(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
 
 @pytest.fixture(scope="module")
 def four(two: Found, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
-    """What each of four ranks found, after one process has taken the elastic runs on."""
-    for parallel in ("ddp", "fsdp"):
-        together.stopped_at(training(parallel=parallel), 13, folder / parallel)
+    """What each of four ranks found, after one process has taken the elastic run on."""
+    together.stopped_at(training(), 13, folder / "elastic")
     return spawned(together.four, tmp_path_factory.mktemp("four"), folder, ranks=4)
 
 
@@ -69,7 +70,7 @@ def test_two_ranks_are_one_process_with_the_whole_batch(case: str, two: Found) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["ddp", "fsdp, in parts"])
+@pytest.mark.parametrize("case", ["whole", "in parts"])
 def test_four_ranks_are_one_process_with_the_whole_batch(case: str, four: Found) -> None:
     agrees(four[0][case], case)
 
@@ -94,20 +95,18 @@ def test_ranks_stay_bitwise_equal(case: str, two: Found) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_two_ranks_then_one_then_four_are_one_run(parallel: str, four: Found) -> None:
-    close(four[0][f"elastic {parallel}"], alone("ddp"))
+def test_two_ranks_then_one_then_four_are_one_run(four: Found) -> None:
+    close(four[0]["elastic"], alone("whole"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_what_ranks_write_one_process_reads(parallel: str, four: Found, folder: Path) -> None:
+def test_what_ranks_write_one_process_reads(four: Found, folder: Path) -> None:
     """The last checkpoint is that of four ranks."""
-    snapshot = checkpoints.latest(folder / parallel)
+    snapshot = checkpoints.latest(folder / "elastic")
     assert snapshot is not None and snapshot.step == 20
-    run = training(parallel=parallel)
+    run = training()
     run.load(snapshot)
-    for name, tensor in four[0][f"elastic {parallel}"]["weights"].items():
+    for name, tensor in four[0]["elastic"]["weights"].items():
         assert torch.equal(run.snapshot().weights[name], tensor)
 
 
@@ -128,29 +127,6 @@ def test_batch_norm_sees_the_images_of_all_ranks(group: Found) -> None:
     assert torch.equal(mean[0], mean[-1]) and torch.equal(variance[0], variance[-1])
 
 
-def test_every_image_counts_once(group: Found) -> None:
-    """One image, which some ranks have none of, and thirteen, which no two ranks share evenly."""
-    model = together.scoring_net()
-    for place, images in enumerate((1, 13)):
-        wanted = count(model, together.scored_images(images))
-        assert [rank["scored"][place] for rank in group] == [wanted] * len(group)
-        assert wanted.images == images
-        logits = model.eval()(together.scored_images(images).tensors[0])
-        right = logits.argmax(1) == together.scored_images(images).tensors[1]
-        assert wanted.top1 == right.double().mean() and wanted.top5 == 1
-        model.train()
-
-
-def test_the_mode_of_a_counted_net_is_restored() -> None:
-    model = together.scoring_net()
-    count(model, together.scored_images(3))
-    assert model.training
-    count(model.eval(), together.scored_images(3))
-    assert not model.training
-    with pytest.raises(ValueError, match="images must be at least 1, got 0"):
-        count(model, together.scored_images(0))
-
-
 def test_dropout_differs_by_rank_and_goes_on_bit_for_bit(two: Found) -> None:
     (same, left), (other_same, right) = (rank["dropout"] for rank in two)
     assert same and other_same
@@ -169,7 +145,9 @@ def test_ranks_agree(two: Found) -> None:
 
 def test_a_signal_to_one_rank_ends_the_step_of_all(two: Found, folder: Path) -> None:
     assert [rank["interrupted"] for rank in two] == [(7, True), (7, True)]
-    assert [place.name for place in checkpoints.found(folder / "interrupted")] == ["step-000000007"]
+    assert [place.name for place in checkpoints.listed(folder / "interrupted")] == [
+        "step-000000007"
+    ]
 
 
 def test_all_ranks_raise_what_the_first_one_met(two: Found) -> None:
@@ -221,17 +199,30 @@ def test_a_batch_that_ranks_cannot_share() -> None:
         training(distributed.Ranks(0, 3))
 
 
-def test_nets_in_parts_are_refused_what_they_cannot_do() -> None:
-    two = distributed.Ranks(0, 2)
-    model = together.build()
-    plan = Plan(1, 8, parallel="fsdp")
-    optimizer = together.plain(model)
-    message = "optimizer must be a function of the model with parallel='fsdp'.* got SGD"
-    with pytest.raises(TypeError, match=message):
-        together.Training(model, optimizer, together.dataset(), plan, ranks=two)
-    with pytest.raises(ValueError, match="penalty must be None with parallel='fsdp'"):
-        together.Training(
-            model, together.plain, together.dataset(), plan, penalty=lambda net: 0.0, ranks=two
-        )
-    with pytest.raises(ValueError, match="parallel must be one of ddp, fsdp, got 'tensor'"):
-        Plan(1, 8, parallel="tensor")
+def start(store: dist.Store, count: int) -> list[dist.Store]:
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(lambda rank: rendezvous_store(store, rank, count, SOON), range(count)))
+
+
+def test_what_one_start_writes_its_ranks_read_and_no_later_start() -> None:
+    store = dist.HashStore()
+    first = start(store, 3)
+    first[1].set("address", "here")
+    assert [rank.get("address") for rank in first] == [b"here"] * 3
+    assert not any(rank.check(["address"]) for rank in start(store, 3))
+
+
+def test_fewer_and_more_ranks_than_before() -> None:
+    store = dist.HashStore()
+    for count in (3, 1, 4):
+        ranks = start(store, count)
+        ranks[0].set("address", str(count))
+        assert {rank.get("address") for rank in ranks} == {str(count).encode()}
+
+
+def test_a_rank_that_does_not_come() -> None:
+    """The one of an earlier start is no substitute."""
+    store = dist.HashStore()
+    start(store, 2)
+    with pytest.raises(TimeoutError, match=r"rank 1 of 2 did not come within 0:00:00\.1"):
+        rendezvous_store(store, 0, 2, timedelta(seconds=0.1))

@@ -80,8 +80,8 @@ def kill_at_random(folder, server, seconds, draw):
         if process.exitcode == -signal.SIGKILL and (last is None or last.step < 40):
             return
         seconds /= 2
-        for place in checkpoints.found(folder):
-            checkpoints.durable.discard(place)
+        for place in checkpoints.listed(folder):
+            checkpoints.atomic_files.discard(place)
     pytest.fail("no kill came before the end of the run")
 
 

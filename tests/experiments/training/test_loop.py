@@ -2,18 +2,19 @@
 
 import os
 import signal
+import time
 
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from experiments.datasets.dataset import Augmented
+from experiments.datasets.dataset import Augmented, collate
+from experiments.recipes import Recipe
 from experiments.training import checkpoints
-from experiments.training.config import Plan
 from experiments.training.loop import Training
-from experiments.training.sampler import Order
-from experiments.training.schedules import Schedule
+from experiments.training.sampler import EpochSampler
+from interpretable_sgd import BlockSizeScheduler
 from tests.experiments.training.victim import BATCH, EPOCHS, SETTINGS, build, dataset, training
 
 
@@ -28,16 +29,15 @@ def trained(**options):
 
 
 def test_it_is_the_plain_loop():
-    """Without dropout, average and routing: SGD steps over the images that `Order` names."""
+    """Without dropout, average and routing: SGD steps over the images that `EpochSampler` names."""
     run = training(routed=False, ema=None)
     run.model[3].p = 0.0
     run.run()
     model, images = build(), dataset()
     model[3].p = 0.0
     optimizer = torch.optim.SGD(model.parameters(), **SETTINGS)
-    for step, batch in enumerate(Order(84, BATCH, EPOCHS, seed=0)):
-        epoch = step / 10
-        warm = 0.1 + 0.9 * epoch / 0.5 if epoch < 0.5 else 0.3 ** int(epoch / 1.5)
+    for step, batch in enumerate(EpochSampler(84, BATCH, EPOCHS, seed=0)):
+        warm = 0.1 + 0.9 * step / 5 if step < 5 else 0.3 ** (step // 15)
         optimizer.param_groups[0]["lr"] = 0.1 * warm
         x, labels = map(list, zip(*(images[key] for key in batch), strict=True))
         optimizer.zero_grad()
@@ -107,23 +107,47 @@ def test_the_average_is_evaluated_where_there_is_one():
     assert gaps[0] < gaps[1]
 
 
-def test_a_penalty_is_added_to_the_loss():
-    def penalty(model):
-        return 0.1 * model[4].weight.abs().sum()
-
-    run = training(routed=False)
-    run.penalty = penalty
+def test_numbers_of_each_epoch_and_step_are_recorded():
+    run, losses = training(), []
+    run.each_epoch = lambda model, epoch: {"bias": model[4].bias.sum().item() + epoch}
+    run.each_step = lambda model, step, loss: losses.append(loss.item()) or {"loss": loss.item()}
     run.run()
-    assert run.model[4].weight.abs().sum() < 0.5 * trained(routed=False).model[4].weight.abs().sum()
-
-
-def test_numbers_of_each_epoch_are_recorded():
-    run = training()
-    run.each_epoch = lambda model: {"bias": model[4].bias.sum().item()}
-    run.run()
-    assert [set(epoch) for epoch in run.epochs] == [{"loss", "lr", "bias"}] * EPOCHS
-    assert run.epochs[-1]["loss"] < run.epochs[0]["loss"]
+    assert [set(epoch) for epoch in run.epochs] == [{"epoch", "bias"}] + [
+        {"epoch", "loss", "lr", "bias"}
+    ] * EPOCHS
+    assert [epoch["epoch"] for epoch in run.epochs] == list(range(EPOCHS + 1))
+    assert run.epochs[-1]["loss"] < run.epochs[1]["loss"]
+    assert run.epochs[-1]["loss"] == pytest.approx(sum(losses[-10:]) / 10)
     assert run.epochs[-1]["lr"] == pytest.approx(0.1 * 0.3**2)
+    assert run.curves == {"loss": list(zip(range(1, 41), losses, strict=True))}
+
+
+def test_measuring_takes_no_time_of_training():
+    run, plain = training(), trained()
+    run.each_epoch = lambda model, epoch: time.sleep(0.2) or {}
+    run.run()
+    assert run.measuring_seconds >= 5 * 0.2 > plain.measuring_seconds
+    assert all(map(torch.equal, weights(run), weights(plain)))
+
+
+def test_schedulers_are_stepped_and_go_on_where_they_were(tmp_path):
+    def scheduled():
+        run = training(checkpoint_every=1000)
+        run.schedulers.append(BlockSizeScheduler(run.optimizer, 20, 5))
+        return run
+
+    def press(at):
+        if at.step == 17:
+            signal.raise_signal(signal.SIGTERM)
+
+    whole, cut, rest = scheduled(), scheduled(), scheduled()
+    whole.run()
+    with pytest.raises(KeyboardInterrupt):
+        cut.run(tmp_path, report=press)
+    assert cut.optimizer.param_groups[0]["narrowing"] == 12 / 20
+    rest.run(tmp_path)
+    assert rest.optimizer.param_groups[0]["narrowing"] == 1
+    assert all(map(torch.equal, weights(rest), weights(whole)))
 
 
 def test_bfloat16_learns_too():
@@ -138,7 +162,7 @@ def test_float16_is_scaled():
     assert run.scaler.is_enabled() and not training().scaler.is_enabled()
 
 
-def convolutional(**plan):
+def convolutional(**changes):
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(32, 3, 6, 6, generator=generator)
     data = TensorDataset(images, (images.mean((1, 2, 3)) > 0).long())
@@ -147,7 +171,9 @@ def convolutional(**plan):
         net = [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
         model = nn.Sequential(*net, nn.Linear(4, 2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    return Training(model, optimizer, Augmented(data, lambda x: x, 0), Plan(3, 8, **plan))
+    return Training(
+        model, optimizer, Augmented(data, lambda x: x, 0), Recipe(3, 8, **changes), collate=collate
+    )
 
 
 def test_channels_last_is_the_same_net(tmp_path):
@@ -198,7 +224,7 @@ def test_ctrl_c_ends_the_step_and_saves(tmp_path, number):
     with pytest.raises(KeyboardInterrupt):
         run.run(tmp_path, report=press)
     assert signal.getsignal(number) is before
-    assert [place.name for place in checkpoints.found(tmp_path)] == ["step-000000017"]
+    assert [place.name for place in checkpoints.listed(tmp_path)] == ["step-000000017"]
     resumed = training()
     resumed.run(tmp_path)
     assert all(map(torch.equal, weights(resumed), weights(trained())))
@@ -264,61 +290,6 @@ def test_a_finished_run_is_left_alone(tmp_path):
 
 def test_too_few_images():
     with pytest.raises(ValueError, match="images must be at least a batch of 100, got 84"):
-        Order(84, 100, 1, 0)
+        EpochSampler(84, 100, 1, 0)
     with pytest.raises(ValueError, match="batch must be a multiple of 3 parts, got 8"):
-        Order(84, 8, 1, 0, parts=3)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"epochs": 0}, "epochs must be at least 1, got 0"),
-        ({"accumulate": 3}, "batch must be a multiple of accumulate 3, got 8"),
-        ({"precision": "float8"}, "precision must be one of float32, .*, got 'float8'"),
-        ({"ema": 1.0}, r"ema must be None or in \(0, 1\), got 1.0"),
-    ],
-)
-def test_plans_are_checked(options, message):
-    with pytest.raises(ValueError, match=message):
-        Plan(**{"epochs": 1, "batch": 8, **options})
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"kind": "linear"}, "kind must be one of constant, cosine, steps, got 'linear'"),
-        ({"every": 0}, "every must be above 0, got 0"),
-        ({"by": 2}, r"by must be in \(0, 1\], got 2"),
-        ({"warmup": -1}, "warmup must be at least 0, got -1"),
-    ],
-)
-def test_schedules_are_checked(options, message):
-    with pytest.raises(ValueError, match=message):
-        Schedule(**options)
-
-
-def test_curves_for_tensorboard(tmp_path):
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    from experiments.training.tensorboard import Curves
-
-    with Curves(tmp_path, every=20) as curves:
-        training().run(report=curves)
-    events = EventAccumulator(str(tmp_path))
-    events.Reload()
-    assert [event.step for event in events.Scalars("loss")] == [20, 40]
-    assert events.Scalars("learning rate")[1].value == pytest.approx(0.1 * 0.3**2)
-
-
-def test_curves_without_tensorboard(tmp_path, monkeypatch):
-    from experiments.training import tensorboard
-
-    def missing(name):
-        raise ImportError(name)
-
-    monkeypatch.setattr(tensorboard.importlib, "import_module", missing)
-    with pytest.raises(ImportError, match=r"pip install -e '\.\[tensorboard\]' installs it"):
-        tensorboard.Curves(tmp_path)
-    with pytest.raises(ValueError, match="every must be at least 1, got 0"):
-        tensorboard.Curves(tmp_path, every=0)
+        EpochSampler(84, 8, 1, 0, parts=3)

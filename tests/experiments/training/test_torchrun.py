@@ -65,7 +65,7 @@ def test_the_launcher_is_told_to_stop(tmp_path: Path) -> None:
     """As a scheduler does; torchrun passes it on, the ranks finish their step and save."""
     process = launch(tmp_path, "train")
     deadline = time.monotonic() + TIMEOUT
-    while not checkpoints.found(tmp_path) and time.monotonic() < deadline:
+    while not checkpoints.listed(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=TIMEOUT)

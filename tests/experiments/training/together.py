@@ -8,45 +8,36 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
-from experiments.training.accuracy import count
-from experiments.training.config import Plan
+from experiments.datasets.dataset import collate
+from experiments.recipes import Recipe
 from experiments.training.distributed import ALONE, Ranks
 from experiments.training.loop import Training
-from experiments.training.schedules import Schedule
 from experiments.training.sync_batch_norm import SharedBatchNorm
 from interpretable_sgd import InterpretableSGD
 from tests.experiments.training.victim import SETTINGS, build, dataset
 
 EPOCHS, BATCH = 2, 8  # 20 steps
 CASES: dict[str, dict[str, Any]] = {
-    "ddp": {},
-    "fsdp": {"parallel": "fsdp"},
-    "ddp, in parts": {"accumulate": 2},
-    "fsdp, in parts": {"parallel": "fsdp", "accumulate": 2},
-    "ddp, bfloat16": {"precision": "bfloat16", "routed": False},
-    "fsdp, bfloat16": {"parallel": "fsdp", "precision": "bfloat16", "routed": False},
+    "whole": {},
+    "in parts": {"accumulate": 2},
+    "bfloat16": {"precision": "bfloat16", "routed": False},
 }
 
 
-def routing(model: nn.Module) -> torch.optim.Optimizer:
-    return InterpretableSGD(model.parameters(), **SETTINGS, block_size=3, horizon=12)
-
-
-def plain(model: nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.SGD(model.parameters(), **SETTINGS)
-
-
 def training(
-    ranks: Ranks = ALONE, routed: bool = True, dropout: float = 0, **plan: Any
+    ranks: Ranks = ALONE, routed: bool = True, dropout: float = 0, **changes: Any
 ) -> Training:
     model = build()
     model[3].p = dropout
-    schedule = Schedule("steps", every=1.0, by=0.5)
-    plan = {"schedule": schedule, "ema": 0.9, "checkpoint_every": 3} | plan
-    optimizer = routing if routed else plain
-    return Training(model, optimizer, dataset(), Plan(EPOCHS, BATCH, **plan), ranks=ranks)
+    usual = {"schedule": "multistep", "milestones": (1.0,), "gamma": 0.5, "ema": 0.9}
+    recipe = Recipe(EPOCHS, BATCH, **{**usual, "checkpoint_every": 3, **changes})
+    optimizer: torch.optim.Optimizer = (
+        InterpretableSGD(model.parameters(), **SETTINGS, block_size=3, horizon=12)
+        if routed
+        else torch.optim.SGD(model.parameters(), **SETTINGS)
+    )
+    return Training(model, optimizer, dataset(), recipe, collate=collate, ranks=ranks)
 
 
 def here() -> Ranks:
@@ -83,20 +74,6 @@ def batch_of_images() -> Tensor:
 def shared_norm() -> list[Tensor]:
     ranks = here()
     return normalised(SharedBatchNorm(3), batch_of_images().chunk(ranks.count)[ranks.rank])
-
-
-def scored(images: int) -> Any:
-    return count(scoring_net(), scored_images(images), here(), at_once=3)
-
-
-def scoring_net() -> nn.Module:
-    return build().train()
-
-
-def scored_images(number: int) -> TensorDataset:
-    generator = torch.Generator().manual_seed(2)
-    images = torch.randn(number, 12, generator=generator)
-    return TensorDataset(images, torch.randint(3, (number,), generator=generator))
 
 
 def told(ranks: Ranks) -> dict[str, Any]:
@@ -153,11 +130,9 @@ def pair(rank: int, folder: Path) -> dict[str, Any]:
         run = training(ranks, **options)
         run.run()
         found[name] = seen(run)
-    for parallel in ("ddp", "fsdp"):
-        stopped_at(training(ranks, parallel=parallel), 7, folder / parallel)
+    stopped_at(training(ranks), 7, folder / "elastic")
     found["dropout"] = draws(ranks, folder / "dropout")
     found["norm"] = shared_norm()
-    found["scored"] = [scored(number) for number in (1, 13)]
     found["told"] = told(ranks)
     found["interrupted"] = interrupted(ranks, folder / "interrupted")
     found["spoilt"] = spoilt(ranks, folder / "spoilt")
@@ -188,16 +163,14 @@ def spoilt(ranks: Ranks, folder: Path) -> str:
 
 
 def four(rank: int, folder: Path) -> dict[str, Any]:
-    """All that four ranks do: two cases, and the last part of the elastic runs."""
+    """All that four ranks do: two cases, and the last part of the elastic run."""
     ranks, found = here(), {}
-    for name in ("ddp", "fsdp, in parts"):
+    for name in ("whole", "in parts"):
         run = training(ranks, **CASES[name])
         run.run()
         found[name] = seen(run)
-    for parallel in ("ddp", "fsdp"):
-        run = training(ranks, parallel=parallel)
-        run.run(folder / parallel)
-        found[f"elastic {parallel}"] = seen(run)
+    run = training(ranks)
+    run.run(folder / "elastic")
+    found["elastic"] = seen(run)
     found["norm"] = shared_norm()
-    found["scored"] = [scored(number) for number in (1, 13)]
     return found

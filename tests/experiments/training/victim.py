@@ -10,10 +10,9 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from experiments.datasets.dataset import Augmented
-from experiments.training.config import Plan
+from experiments.datasets.dataset import Augmented, collate
+from experiments.recipes import Recipe
 from experiments.training.loop import Training
-from experiments.training.schedules import Schedule
 from interpretable_sgd import InterpretableSGD
 
 EPOCHS, BATCH, IMAGES = 4, 8, 84  # 40 steps; 4 images are left over in each epoch
@@ -45,16 +44,17 @@ def build(hidden: int = 16) -> nn.Module:
     return model
 
 
-def training(hidden: int = 16, routed: bool = True, **plan: Any) -> Training:
+def training(hidden: int = 16, routed: bool = True, seed: int = 0, **changes: Any) -> Training:
     model = build(hidden)
     optimizer = (
         InterpretableSGD(model.parameters(), **SETTINGS, block_size=3, horizon=12)
         if routed
         else torch.optim.SGD(model.parameters(), **SETTINGS)
     )
-    schedule = Schedule("steps", every=1.5, by=0.3, warmup=0.5)
-    defaults = {"schedule": schedule, "ema": 0.9, "checkpoint_every": 3}
-    return Training(model, optimizer, dataset(), Plan(EPOCHS, BATCH, **{**defaults, **plan}))
+    # a rise over 5 of 40 steps, then times .3 after each 15
+    usual = {"schedule": "multistep", "milestones": (1.5, 3), "gamma": 0.3, "warmup": 0.125}
+    recipe = Recipe(EPOCHS, BATCH, **{**usual, "ema": 0.9, "checkpoint_every": 3, **changes})
+    return Training(model, optimizer, dataset(), recipe, seed=seed, collate=collate)
 
 
 def train(folder: str, started: Any) -> None:

@@ -1,1 +1,0 @@
-"""Scenes written in the formats of real data sets."""

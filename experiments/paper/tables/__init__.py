@@ -1,1 +1,0 @@
-"""Tables of stored runs: the paper's Table 1, the frontier, the ablation."""

@@ -1,0 +1,191 @@
+"""A method is an optimizer: what it says is what is trained."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from experiments.methods import (
+    DENSE,
+    FAITHFUL,
+    L1_STRENGTH,
+    NARROWED,
+    OURS,
+    RECIPE,
+    UNBIASED,
+    Method,
+    changed,
+    check,
+    dynamic,
+    l1,
+    parse_options,
+)
+from experiments.models.registry import Model
+from experiments.paper.grids import ABLATION, FRONTIER, INNER, TABLE1
+from experiments.recipes import Recipe
+from interpretable_sgd import DynamicConv2d, DynamicLinear, InterpretableSGD
+
+SETTINGS = Recipe(epochs=2, batch=8, lr=0.2, weight_decay=1e-4, momentum=0.8)
+
+
+class Net(nn.Module):
+    """Six units, three classes."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.fc = nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.fc(self.body(x).relu())
+
+
+def group(method, steps=100, recipe=SETTINGS):
+    optimizer, _ = method.build(Net(), recipe.changed(method.recipe), steps, seed=5)
+    return optimizer.param_groups[0]
+
+
+@pytest.mark.parametrize("method", [DENSE, l1(), OURS, NARROWED, UNBIASED, FAITHFUL])
+def test_all_are_trained_at_the_recipe(method):
+    settings = group(method)
+    assert [settings[k] for k in ("lr", "weight_decay", "momentum")] == [0.2, 1e-4, 0.8]
+    assert group(changed(method, momentum=0.5))["momentum"] == 0.5
+
+
+def test_the_head_may_have_a_weight_decay_of_its_own():
+    recipe = SETTINGS.changed({"head_weight_decay": 0.01})
+    for method in (DENSE, OURS):
+        net = Net()
+        optimizer, _ = method.build(net, recipe, 10, seed=0)
+        decays = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
+        assert decays[id(net.fc.weight)] == 0.01
+        assert {decays[id(p)] for p in (net.fc.bias, *net.body.parameters())} == {1e-4}
+        assert len(decays) == 4
+
+
+def test_the_block_narrows_over_a_share_of_the_run():
+    _, (scheduler,) = NARROWED.build(Net(), SETTINGS, 1000, seed=0)
+    assert (scheduler.total_steps, scheduler.start) == (400, 0)
+    assert changed(NARROWED, horizon=7).build(Net(), SETTINGS, 1000, seed=0)[1] == []
+    assert group(changed(NARROWED, horizon=7))["horizon"] == 7
+
+
+def test_faithful_is_algorithm_3_and_unbiased_divides():
+    faithful = group(FAITHFUL)
+    printed = {
+        "mask": "per-sample",
+        "probabilities": "paper",
+        "lipschitz": "softmax",
+        "sparsity": 0.5,
+    }
+    assert {name: faithful[name] for name in printed} == printed
+    assert group(UNBIASED)["correction"] == "unbiased"
+
+
+def stepped(method, lr=0.1):
+    torch.manual_seed(0)
+    model = Net()
+    optimizer, _ = method.build(model, Recipe(2, 8, lr=lr), 10, seed=0)
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    return model
+
+
+def test_l1_is_sgd_and_a_soft_threshold_of_the_head():
+    dense, sparse = stepped(DENSE), stepped(l1())
+    threshold = L1_STRENGTH * 0.1 / (1 - 0.9)
+    expected = copy.deepcopy(dense.state_dict())
+    w = expected["fc.weight"]
+    expected["fc.weight"] = w.sign() * (w.abs() - threshold).clamp(min=0)
+    for name, value in sparse.state_dict().items():
+        torch.testing.assert_close(value, expected[name], msg=name)
+    gone = stepped(l1(1e3))
+    assert not gone.fc.weight.any() and gone.body.weight.all()
+
+
+def test_without_strength_it_is_sgd():
+    dense, sparse = stepped(DENSE), stepped(replace(DENSE, name="L1 0", l1=0.0))
+    assert all(map(torch.equal, dense.parameters(), sparse.parameters()))
+
+
+def test_a_routed_head_and_inserted_convolutions():
+    model = dynamic(5).prepared(Model("small_resnet").build((3, 24, 24), 8))
+    assert isinstance(model.fc, DynamicLinear) and model.fc.k == 5
+    whole = INNER[1].prepared(Model("resnet18").build((3, 224, 224), 10))
+    part = INNER[1].prepared(Model("resnet18", {"share": 0.25, "blocks": 1}).build((3, 32, 32), 10))
+    for net, wanted in (
+        (whole, [(128, 256, 32), (256, 512, 32)]),
+        (part, [(32, 64, 8), (64, 128, 8)]),
+    ):
+        inner = [m for m in net.modules() if isinstance(m, DynamicConv2d)]
+        assert [(m.in_channels, m.out_channels, m.k) for m in inner] == wanted and net.fc.k == 5
+    with pytest.raises(ValueError, match="600"):
+        dynamic(600).prepared(Model("resnet18").build((3, 32, 32), 10))
+
+
+def trained(method, steps, of):
+    model = Model("small_resnet").build((3, 16, 16), 8)
+    model.load_state_dict(torch.load(of))
+    optimizer, schedulers = method.build(model, Recipe(2, 8), 10, seed=0)
+    images = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    for _ in range(steps):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(images), torch.arange(8)).backward()
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    return model, optimizer
+
+
+def test_the_recipe_is_sgd_until_it_narrows(tmp_path):
+    """10 steps: whole rows through the third, the recipe's blocks from the fifth."""
+    start = tmp_path / "start"
+    torch.save(Model("small_resnet").build((3, 16, 16), 8).state_dict(), start)
+    (recipe, optimizer), (dense, _) = trained(RECIPE, 10, start), trained(DENSE, 10, start)
+    assert optimizer.param_groups[0]["narrowing"] == 1
+    sums = {name: unit.probabilities.sum(1) for name, unit in optimizer.routed_units().items()}
+    torch.testing.assert_close(sums["fc"], torch.full((8,), 3.0))
+    torch.testing.assert_close(sums["maps.5.conv2"], torch.full((64,), 24.0))
+    assert not torch.equal(recipe.fc.weight, dense.fc.weight)
+    (first, _), (second, _) = trained(RECIPE, 3, start), trained(DENSE, 3, start)
+    assert all(map(torch.equal, first.parameters(), second.parameters()))
+
+
+@pytest.mark.parametrize("row", [*TABLE1, *FRONTIER, *ABLATION], ids=lambda row: row[1].name)
+def test_the_optimizer_knows_the_options_of_every_method_of_the_grids(row):
+    check(row[1])
+
+
+def test_plain_settings_are_told_and_nothing_waits_for_a_forward_pass():
+    net = Net()
+    found = changed(OURS, block_size=2).settings(net, SETTINGS, 10, seed=0)
+    assert found["block_size"] == 2 and found["lr"] == 0.2 and "params" not in found
+    assert not net.fc._forward_pre_hooks and type(net.fc) is nn.Linear
+
+
+def test_names_say_what_is_otherwise():
+    assert changed(OURS, floor=0).name == "InterpretableSGD, floor=0"
+    assert changed(OURS, batch=128).recipe == {"batch": 128}
+    assert isinstance(OURS.build(Net(), SETTINGS, 1, 0)[0], InterpretableSGD)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (changed(OURS, block_size=-1), "block_size must"),
+        (changed(OURS, colour="red"), "colour"),
+        (Method("x", options={"strength": 1}), "SGD has no options strength"),
+    ],
+)
+def test_options_that_no_optimizer_knows(method, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        check(method)
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match=r"optimizer must be one of SGD, .*, got 'Adam'"):
+        Method("x", "Adam")
+    with pytest.raises(ValueError, match="must be OPTION=VALUE, got 'block_size'"):
+        parse_options(["block_size"])
