@@ -15,6 +15,7 @@ from interpretable_sgd.optimizer.routed_gradient import (
     PLANES,
     Statistics,
     ascending_rows,
+    core_support,
     layer_statistics,
     lookahead,
     matching_scale,
@@ -152,7 +153,11 @@ class Routed(Selector):
             scale = matching_scale(self.descent(gradient), descended)
             update_running_mean(means.dense, scale * now.dense)
             update_running_mean(means.routed, scale * now.routed)
-            update_relative_mean(means.gates, now.gates)
+            since = self.state["steps"] - (
+                self.state["formed"] if phase(self.state) == "route" else 0
+            )
+            beta = since / (since + 2) if __import__("os").environ.get("GATES") == "poly" else 0.9
+            update_relative_mean(means.gates, now.gates, beta=beta)
         return {}
 
     @property
@@ -202,6 +207,34 @@ class Routed(Selector):
         """Fade what is not routed: it is gone at progress 1, where the row is cut to its support."""
         state = self.state
         before, state["progress"] = state["progress"], progress
+        import os
+
+        mode = os.environ.get("FADE", "fast")
+        if progress < 1 and mode == "none":
+            return
+        if progress < 1 and mode == "shrink":
+            gates = self.means.gates
+            gates = torch.where((gates > 0).any(1, keepdim=True), gates, 1)
+            idle = 1 - waterfill(gates, self.block_size, sparsity=0)
+            H = max(1, 0.4 * state["formed"])
+            amount = (
+                30 * progress * self.rate / state["peak_lr"] / (gates.shape[1] * H) ** 0.5 * idle
+            )
+            self.weight.copy_(
+                self.weight.sign()
+                * (self.weight.abs() - shard_like(amount, self.weight)).clamp(min=0)
+            )
+            return
+        if mode == "fast" and progress < 1:
+            before, progress = min(1, 2 * before), min(1, 2 * progress)
+            if before >= 1:
+                before, progress = 0.0, 0.0
+            gates = self.means.gates
+            gates = torch.where((gates > 0).any(1, keepdim=True), gates, 1)
+            idle = 1 - waterfill(gates, self.block_size, sparsity=0)
+            left = 1 - idle * (progress - before) / (1 - before)
+            self.weight.mul_(shard_like(left, self.weight))
+            return
         if progress < 1:
             gates = self.means.gates
             # A row of which nothing is known fades evenly.
@@ -211,10 +244,13 @@ class Routed(Selector):
             self.weight.mul_(shard_like(left, self.weight))
             return
         state["phase"], state["settled_at"] = PHASES.index("settle"), state["steps"]
-        state["support"] = support(self.matrix, self.means, self.block_size, COVER)
-        for tensor in self.companions():
-            tensor.mul_(shard_like(state["support"], tensor))
-        self._keep(state["support"])
+        core = core_support(self.matrix, self.gates, self.block_size, COVER)
+        if __import__("os").environ.get("FILL", "1") == "1":
+            state["support"] = support(self.matrix, self.means, self.block_size, COVER)
+        else:
+            state["support"] = core
+        for tensor in [self.weight, *self.companions()]:
+            tensor.mul_(shard_like(core, tensor))
 
     def _keep(self, support: Tensor) -> None:
         """0 off the support, for ever: idempotent, and the certificate of Theorem H."""

@@ -136,18 +136,22 @@ def ascending_rows(means: Statistics) -> Tensor:
 
 
 def support(weight: Tensor, means: Statistics, k: int, cover: float = 1.0) -> Tensor:
-    """The connections of each row that it cannot do without, at most k, boolean, (O, M).
+    """The connections of each row that it keeps, at most k, boolean, (O, M).
 
     The cut of a connection costs, to second order, its gate constant G: kept are the largest, as many as
-    cover the given share of the row's sum. Ties go to the larger |W|, then to the lower index. A row without
-    any statistic keeps its largest weights; one without weights is given the connections of the most
-    negative mean gradient, at W = 0, which changes no output.
+    cover the given share of the row's sum. Ties go to the larger |W|, then to the lower index; a row without
+    any statistic is ranked by |W|. Places that are left go to the connections that the loss wants to grow
+    most, those of the most negative mean gradient, opened at W = 0, which changes no output (as in Evci et
+    al. 2020, "Rigging the lottery").
 
     Args:
         weight: W, (O, M).
         means: running means.
         k: connections to keep at most.
-        cover: in (0, 1], share of a row's constants beyond which no more are kept.
+        cover: in (0, 1], share of a row's constants beyond which what is kept would say little.
+
+    Returns:
+        The support; W is to be set to 0 wherever `core` of it, see `opened`, is False.
 
     >>> G = torch.tensor([[3.0, 1.0, 2.0]])
     >>> support(torch.ones(1, 3), Statistics(0 * G, 0 * G, G), k=2)
@@ -155,24 +159,27 @@ def support(weight: Tensor, means: Statistics, k: int, cover: float = 1.0) -> Te
     >>> support(torch.ones(1, 3), Statistics(0 * G, 0 * G, G), k=2, cover=0.5)
     tensor([[ True, False, False]])
     """
-    candidate = (means.gates > 0) & (weight != 0)
+    core = core_support(weight, means.gates, k, cover)
+    wanted = torch.where(core | (means.dense >= 0), torch.inf, means.dense)
+    rank = wanted.argsort(dim=1, stable=True).argsort(dim=1)
+    free = k - core.sum(1, keepdim=True)
+    return core | ((rank < free) & wanted.isfinite())
+
+
+def core_support(weight: Tensor, gates: Tensor, k: int, cover: float) -> Tensor:
+    """The connections with the largest constants, see `support`."""
+    candidate = (gates > 0) & (weight != 0)
     known = candidate.any(1, keepdim=True)
-    size = weight.abs().to(means.gates)
-    # A row of which nothing is known is ranked by |W| alone.
-    worth = torch.where(candidate, means.gates, 0) + torch.where(known, 0, size)
+    size = weight.abs().to(gates)
+    worth = torch.where(candidate, gates, 0) + torch.where(known, 0, size)
     # Ranked by |W|, then by worth: a stable sort keeps the order of ties.
     order = size.sort(dim=1, descending=True, stable=True).indices
     by_worth = worth.gather(1, order).sort(dim=1, descending=True, stable=True)
-    order = order.gather(1, by_worth.indices)
     before = by_worth.values.cumsum(1) - by_worth.values
     total = by_worth.values.sum(1, keepdim=True)
     kept = (by_worth.values > 0) & (before < torch.where(known, cover, 1) * total)
     kept[:, k:] = False
-    kept = torch.zeros_like(kept).scatter_(1, order, kept)
-    empty = ~kept.any(1, keepdim=True)
-    wanted = means.dense.sort(dim=1, stable=True).indices[:, :k]
-    opened = torch.zeros_like(kept).scatter_(1, wanted, True) & (means.dense < 0)
-    return kept | (empty & opened)
+    return torch.zeros_like(kept).scatter_(1, order.gather(1, by_worth.indices), kept)
 
 
 def matching_scale(gradient: Tensor, routed: Tensor) -> Tensor:
