@@ -125,14 +125,15 @@ def layer_statistics(
 
 
 def ascending_rows(means: Statistics) -> Tensor:
-    """Rows whose selection would lead uphill, (O,): these are trained densely.
+    """Rows whose selection would lead uphill, or that would stand still, (O,): these are trained densely.
 
     Where <ubar_c, gbar_c> < 0 the selected mean step ascends; where ubar_c = 0 although some
-    connection should grow, the row is dead. In terms of running means, which are of the past.
+    connection should grow, the row is dead. Where gbar_c = 0 nothing is known yet: a row of zeros, which
+    selects nothing, would stay one. In terms of running means, which are of the past.
     """
     along = (means.routed * means.dense).sum(1)
     dead = (means.routed == 0).all(1) & (means.dense < 0).any(1)
-    return (along < 0) | dead
+    return (along < 0) | dead | (means.dense == 0).all(1)
 
 
 def support(weight: Tensor, means: Statistics, k: int, cover: float = 1.0) -> Tensor:
