@@ -9,7 +9,7 @@ connection; W' weights at the look-ahead, R the selection.
 | R_nc = the K largest W'_cm x_nm > 0                  | kernels             |
 | u_cm = sum_n R_ncm delta_nc x_nm                     | `select_gradient`   |
 | G_cm = W'_cm^2 sum_n R_ncm delta_nc^2 x_nm^2         | `select_gradient`   |
-| row c is dense while <ubar_c, gbar_c> < 0            | `ascending_rows`    |
+| row c is dense while <ubar_c, gbar_c> < 0            | `dense_rows`        |
 | S_c = the K largest Gbar_cm                          | `support`           |
 """
 
@@ -124,26 +124,29 @@ def layer_statistics(
     return total
 
 
-def ascending_rows(means: Statistics) -> Tensor:
-    """Rows whose selection would lead uphill, or that would stand still, (O,): these are trained densely.
+def dense_rows(weight: Tensor, means: Statistics) -> Tensor:
+    """Rows whose selection would lead uphill or nowhere, (O,): these are trained densely.
 
-    Where <ubar_c, gbar_c> < 0 the selected mean step ascends; where ubar_c = 0 although some
-    connection should grow, the row is dead. Where gbar_c = 0 nothing is known yet: a row of zeros, which
-    selects nothing, would stay one. In terms of running means, which are of the past.
+    Where <ubar_c, gbar_c> < 0 the selected mean step ascends; where ubar_c = 0 although some connection
+    should grow, the row is dead; a row of zeros has nothing to be selected by. In terms of running means,
+    which are of the past.
+
+    Args:
+        weight: W' at which contributions are compared, (O, M).
+        means: running means.
     """
     along = (means.routed * means.dense).sum(1)
     dead = (means.routed == 0).all(1) & (means.dense < 0).any(1)
-    return (along < 0) | dead | (means.dense == 0).all(1)
+    return (along < 0) | dead | (weight == 0).all(1)
 
 
 def support(weight: Tensor, means: Statistics, k: int, cover: float = 1.0) -> Tensor:
-    """The connections of each row that it keeps, at most k, boolean, (O, M).
+    """The connections of each row that it cannot do without, at most k, boolean, (O, M).
 
     The cut of a connection costs, to second order, its gate constant G: kept are the largest, as many as
-    cover the given share of the row's sum. Ties go to the larger |W|, then to the lower index; a row without
-    any statistic is ranked by |W|. Places that are left go to the connections that the loss wants to grow
-    most, those of the most negative mean gradient, opened at W = 0, which changes no output (as in Evci et
-    al. 2020, "Rigging the lottery").
+    cover the given share of the row's sum. Ties go to the larger |W|, then to the lower index. A row without
+    any statistic keeps its largest weights; one without weights is given the connections of the most
+    negative mean gradient, at W = 0, which changes no output.
 
     Args:
         weight: W, (O, M).
@@ -151,28 +154,16 @@ def support(weight: Tensor, means: Statistics, k: int, cover: float = 1.0) -> Te
         k: connections to keep at most.
         cover: in (0, 1], share of a row's constants beyond which what is kept would say little.
 
-    Returns:
-        The support; W is to be set to 0 wherever `core` of it, see `opened`, is False.
-
     >>> G = torch.tensor([[3.0, 1.0, 2.0]])
     >>> support(torch.ones(1, 3), Statistics(0 * G, 0 * G, G), k=2)
     tensor([[ True, False,  True]])
     >>> support(torch.ones(1, 3), Statistics(0 * G, 0 * G, G), k=2, cover=0.5)
     tensor([[ True, False, False]])
     """
-    core = core_support(weight, means.gates, k, cover)
-    wanted = torch.where(core | (means.dense >= 0), torch.inf, means.dense)
-    rank = wanted.argsort(dim=1, stable=True).argsort(dim=1)
-    free = k - core.sum(1, keepdim=True)
-    return core | ((rank < free) & wanted.isfinite())
-
-
-def core_support(weight: Tensor, gates: Tensor, k: int, cover: float) -> Tensor:
-    """The connections with the largest constants, see `support`."""
-    candidate = (gates > 0) & (weight != 0)
+    candidate = (means.gates > 0) & (weight != 0)
     known = candidate.any(1, keepdim=True)
-    size = weight.abs().to(gates)
-    worth = torch.where(candidate, gates, 0) + torch.where(known, 0, size)
+    size = weight.abs().to(means.gates)
+    worth = torch.where(candidate, means.gates, 0) + torch.where(known, 0, size)
     # Ranked by |W|, then by worth: a stable sort keeps the order of ties.
     order = size.sort(dim=1, descending=True, stable=True).indices
     by_worth = worth.gather(1, order).sort(dim=1, descending=True, stable=True)
@@ -180,7 +171,11 @@ def core_support(weight: Tensor, gates: Tensor, k: int, cover: float) -> Tensor:
     total = by_worth.values.sum(1, keepdim=True)
     kept = (by_worth.values > 0) & (before < torch.where(known, cover, 1) * total)
     kept[:, k:] = False
-    return torch.zeros_like(kept).scatter_(1, order.gather(1, by_worth.indices), kept)
+    kept = torch.zeros_like(kept).scatter_(1, order.gather(1, by_worth.indices), kept)
+    empty = ~kept.any(1, keepdim=True)
+    wanted = means.dense.sort(dim=1, stable=True).indices[:, :k]
+    opened = torch.zeros_like(kept).scatter_(1, wanted, True) & (means.dense < 0)
+    return kept | (empty & opened)
 
 
 def matching_scale(gradient: Tensor, routed: Tensor) -> Tensor:
