@@ -1,7 +1,7 @@
 """Ways to train a classifier, as plain values, and all that the experiments know of the optimizers' options."""
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -82,16 +82,13 @@ class Method:
             steps: of the whole training.
             seed: of masks.
         """
-        settings: dict[str, Any] = {
-            "lr": recipe.lr,
-            "momentum": recipe.momentum,
-            "weight_decay": recipe.weight_decay,
-        }
+        settings: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
+        if self.optimizer != "AdamW":
+            settings["momentum"] = recipe.momentum
+        if self.optimizer == "InterpretableSGD":
+            settings["seed"] = seed
         groups = self._groups(model, recipe)
-        if self.optimizer == "SGD":
-            optimizer = torch.optim.SGD(groups, **settings)
-        else:
-            optimizer = InterpretableSGD(groups, **settings, seed=seed, **self.options)
+        optimizer = OPTIMIZERS[self.optimizer](groups, **settings, **self.options)
         if self.l1:
             penalise(optimizer, analysis.find_head(model).layer.weight, self.l1)
         if self.narrowing is None:
@@ -109,20 +106,27 @@ class Method:
 
     def _groups(self, model: nn.Module, recipe: Recipe) -> list[Any]:
         """Parameters, in groups of their own those whose options or weight decay differ."""
-        own: dict[int, dict[str, Any]] = {}
+        group_of: dict[int, dict[str, Any]] = {}
         for name, block_size in self.inner.items():
             weight = model.get_submodule(name).weight
-            own[id(weight)] = {"params": [weight], "layers": name, "block_size": block_size}
+            group_of[id(weight)] = {"params": [weight], "layers": name, "block_size": block_size}
         if recipe.head_weight_decay is not None:
             head = analysis.find_head(model).layer.weight
-            own[id(head)] = {"params": [head], "weight_decay": recipe.head_weight_decay}
-        rest = [p for p in model.parameters() if id(p) not in own]
-        if not own:
+            group_of[id(head)] = {"params": [head], "weight_decay": recipe.head_weight_decay}
+        rest = [p for p in model.parameters() if id(p) not in group_of]
+        if not group_of:
             return rest
-        return [{"params": rest}, *(own[id(p)] for p in model.parameters() if id(p) in own)]
+        return [
+            {"params": rest},
+            *(group_of[id(p)] for p in model.parameters() if id(p) in group_of),
+        ]
 
 
-OPTIMIZERS = ("SGD", "InterpretableSGD")
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "SGD": torch.optim.SGD,
+    "AdamW": torch.optim.AdamW,
+    "InterpretableSGD": InterpretableSGD,
+}
 
 
 def penalise(optimizer: Optimizer, head: torch.Tensor, strength: float) -> None:
@@ -134,7 +138,7 @@ def penalise(optimizer: Optimizer, head: torch.Tensor, strength: float) -> None:
 
     @torch.no_grad()
     def shrink(*step: object) -> None:
-        head.copy_(softshrink(head, strength * group["lr"] / (1 - group["momentum"])))
+        head.copy_(softshrink(head, strength * group["lr"] / (1 - group.get("momentum", 0))))
 
     optimizer.register_step_post_hook(shrink)
 
@@ -147,6 +151,7 @@ def _inputs(model: nn.Module, stage: str) -> int:
 
 
 DENSE = Method("SGD")
+ADAMW = Method("AdamW", "AdamW")
 OURS = Method("InterpretableSGD", "InterpretableSGD")
 
 
@@ -172,13 +177,13 @@ def changed(method: Method, **options: Any) -> Method:
     'InterpretableSGD, block_size=3, batch=128'
     """
     recipe = {key: value for key, value in options.items() if key in FIELDS}
-    own = {key: value for key, value in options.items() if key not in FIELDS}
+    others = {key: value for key, value in options.items() if key not in FIELDS}
     name = ", ".join([method.name, *(f"{key}={value}" for key, value in options.items())])
-    narrowing = None if "horizon" in own else method.narrowing
+    narrowing = None if "horizon" in others else method.narrowing
     return replace(
         method,
         name=name,
-        options={**method.options, **own},
+        options={**method.options, **others},
         recipe={**method.recipe, **recipe},
         narrowing=narrowing,
     )
@@ -204,10 +209,7 @@ def variant(
 
 def check(method: Method) -> None:
     """Raise `TypeError` or `ValueError` unless the optimizer knows a method's options."""
-    if method.optimizer == "InterpretableSGD":
-        InterpretableSGD([nn.Parameter(torch.zeros(1))], **method.options)
-    elif method.options:
-        raise ValueError(f"{method.optimizer} has no options {', '.join(method.options)}")
+    OPTIMIZERS[method.optimizer]([nn.Parameter(torch.zeros(1))], lr=0.1, **method.options)
 
 
 def parse_options(words: Sequence[str]) -> dict[str, Any]:
@@ -219,16 +221,16 @@ def parse_options(words: Sequence[str]) -> dict[str, Any]:
     >>> parse_options(["block_size=3", "lipschitz=weight"])
     {'block_size': 3, 'lipschitz': 'weight'}
     """
-    found = {}
+    options = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not (name and equals and value):
             raise ValueError(f"must be OPTION=VALUE, got {word!r}")
         try:
-            found[name] = ast.literal_eval(value)
+            options[name] = ast.literal_eval(value)
         except (SyntaxError, ValueError):
-            found[name] = value
-    return found
+            options[name] = value
+    return options
 
 
 # For runs of some epochs: the block narrows over 40 % of the run, as docs/optimizer.md advises.

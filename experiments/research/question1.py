@@ -117,9 +117,9 @@ def main(argv: Sequence[str]) -> int:
         return 0
     runs = finished(grid(args.sizes, args.seeds, args.images, args.quick), args.out, console)
     for problem in dict.fromkeys(run["scale"] for run in runs):
-        own = [run for run in runs if run["scale"] == problem]
-        console.print(accuracy_table(problem, own, CUT_TOO))
-        console.print(agreement_table(own, *CONVENTIONS[0]))
+        of_problem = [run for run in runs if run["scale"] == problem]
+        console.print(accuracy_table(problem, of_problem, CUT_TOO))
+        console.print(agreement_table(of_problem, *CONVENTIONS[0]))
     name = "research1" if args.images == 1 else f"research1-x{args.images}"
     path = args.out / f"{name}.json"
     write_lines(path, list(map(compact, runs)))

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from experiments.methods import (
+    ADAMW,
     DENSE,
     FAITHFUL,
     L1_STRENGTH,
@@ -81,6 +82,12 @@ def test_faithful_is_algorithm_3_and_unbiased_divides():
     }
     assert {name: faithful[name] for name in printed} == printed
     assert group(UNBIASED)["correction"] == "unbiased"
+
+
+def test_adamw_has_the_recipes_learning_rate_and_decay():
+    optimizer, _ = ADAMW.build(Net(), SETTINGS, 10, seed=0)
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert optimizer.defaults["lr"] == 0.2 and optimizer.defaults["weight_decay"] == 1e-4
 
 
 def stepped(method, lr=0.1):
@@ -176,7 +183,7 @@ def test_names_say_what_is_otherwise():
     [
         (changed(OURS, block_size=-1), "block_size must"),
         (changed(OURS, colour="red"), "colour"),
-        (Method("x", options={"strength": 1}), "SGD has no options strength"),
+        (Method("x", options={"strength": 1}), "unexpected keyword argument 'strength'"),
     ],
 )
 def test_options_that_no_optimizer_knows(method, message):

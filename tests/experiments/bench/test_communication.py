@@ -110,7 +110,7 @@ def test_the_claims_of_its_first_lines_hold(tmp_path: Path, capsys: Any) -> None
 def test_bad_arguments(name: str, capsys: Any) -> None:
     with pytest.raises(SystemExit):
         communication.main([f"--{name}", "0"])
-    assert f"--{name} must be at least 1, got 0" in capsys.readouterr().err
+    assert f"--{name}: must be at least 1, got 0" in capsys.readouterr().err
 
 
 def test_under_torchrun_a_command_says_all_before_it_leaves() -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from experiments.paper import grids, published
+from experiments import published
+from experiments.paper import grids
 from experiments.recipes import SCALES
 
 

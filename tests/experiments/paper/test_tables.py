@@ -2,7 +2,8 @@
 
 import pytest
 
-from experiments.paper import grids, published, tables
+from experiments import published
+from experiments.paper import grids, tables
 from experiments.paper.tables import Point, nearest, path, pruned
 from experiments.tables import NONE
 from tests.experiments.paper.records import heads, run
