@@ -7,18 +7,18 @@ from interpretable_sgd.convergence.recorder import Recorder
 from interpretable_sgd.layers.conversion import route, unroute
 from interpretable_sgd.layers.dynamic import DynamicConv2d, DynamicLinear
 from interpretable_sgd.layers.em_routing import EMRoutingLinear
+from interpretable_sgd.optimizer.adamw import InterpretableAdamW
 from interpretable_sgd.optimizer.guarantees import Guarantee
 from interpretable_sgd.optimizer.poisson_sampler import PoissonBatchSampler
 from interpretable_sgd.optimizer.routed_units import RoutedUnits
-from interpretable_sgd.optimizer.scheduler import BlockSizeScheduler
 from interpretable_sgd.optimizer.sgd import InterpretableSGD
 
 __all__ = [
-    "BlockSizeScheduler",
     "DynamicConv2d",
     "DynamicLinear",
     "EMRoutingLinear",
     "Guarantee",
+    "InterpretableAdamW",
     "InterpretableSGD",
     "PoissonBatchSampler",
     "Rate",

@@ -4,7 +4,7 @@ Written from the paper and the method page, sharing no code with the library. In
 sample, `c` output unit, `m` connection (channel and kernel offset), `u` output position.
 A layer is what its units see, connections[c][m][u]; a Linear layer has one position.
 
-Constants: L_icm = sum_u h_icu x_imu^2, or sum_u h_icu (W_cm x_imu)_+^2 for gates.
+Constants: L_icm = sum_u h_icu x_imu^2.
 Step: W <- W - eta (1 / B) sum_i q_i * g_i, g_icm = sum_u delta_icu x_imu, q_icm ~ B(pi_icm).
 The draws come in as uniform numbers: q_icm = 1 where uniform_icm < pi_icm.
 """
@@ -55,33 +55,11 @@ def top_row(row: list[float], block_size: float) -> list[float]:
     return pi
 
 
-def probabilities(
-    constants: Matrix, kind: str, sparsity: float, block_size: float, floor: float
-) -> Matrix:
-    """Paper: over the layer. Waterfill: row by row, K / M in rows of zeros. Then the floor."""
-    if kind == "paper":
-        pi = paper_probabilities(constants, sparsity)
-    else:
-        uniform = [min(1.0, block_size / len(constants[0]))] * len(constants[0])
-        pi = [
-            waterfilled_row(row, block_size, sparsity) if any(row) else uniform for row in constants
-        ]
-    least = min(1.0, block_size / len(pi[0]))
-    return [[(1 - floor) * p + floor * least for p in row] for row in pi]
-
-
-def constants(weight: Matrix, connections: list[Matrix], h: Matrix, gated: bool) -> Matrix:
+def constants(connections: list[Matrix], h: Matrix) -> Matrix:
     """L_cm of one sample; connections[c][m][u], h[c][u]."""
-
-    def moved(w: float, x: float) -> float:
-        return max(0.0, w * x) if gated else x
-
     return [
-        [
-            math.fsum(h_u * moved(w, x) ** 2 for h_u, x in zip(h_c, x_m, strict=True))
-            for w, x_m in zip(w_c, x_c, strict=True)
-        ]
-        for w_c, x_c, h_c in zip(weight, connections, h, strict=True)
+        [math.fsum(h_u * x**2 for h_u, x in zip(h_c, x_m, strict=True)) for x_m in x_c]
+        for x_c, h_c in zip(connections, h, strict=True)
     ]
 
 
@@ -92,22 +70,17 @@ def masked_gradient(
     delta: list[Matrix],
     uniform: list[Matrix],
     *,
-    gated: bool,
-    kind: str,
     sparsity: float,
-    block_size: float = 1.0,
-    floor: float = 0.0,
-    unbiased: bool = False,
 ) -> tuple[Matrix, list[Matrix]]:
-    """sum_i q_i * g_i, over pi_i if unbiased, and pi_icm; lists over samples, delta[i][c][u]."""
+    """sum_i q_i * g_i, and pi_icm; lists over samples, delta[i][c][u]."""
     total = [[0.0] * len(row) for row in weight]
     all_pi = []
     for x_i, h_i, delta_i, uniform_i in zip(connections, h, delta, uniform, strict=True):
-        G = constants(weight, x_i, h_i, gated)
-        pi = probabilities(G, kind, sparsity, block_size, floor)
+        pi = paper_probabilities(constants(x_i, h_i), sparsity)
         all_pi.append(pi)
         for c, m in itertools.product(range(len(weight)), range(len(weight[0]))):
             if uniform_i[c][m] < pi[c][m]:
-                g = math.fsum(d * x for d, x in zip(delta_i[c], x_i[c][m], strict=True))
-                total[c][m] += g / pi[c][m] if unbiased else g
+                total[c][m] += math.fsum(
+                    d * x for d, x in zip(delta_i[c], x_i[c][m], strict=True)
+                )
     return total, all_pi

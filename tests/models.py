@@ -69,6 +69,17 @@ CASES = {
 MLP = CASES["mlp"]
 
 
+# Every way to select, in every phase, once a step or two are done.
+METHODS = {
+    "form": {"settle": 10**6},
+    "route": {"form": 1, "settle": 10**6, "block_size": 3},
+    "settle": {"form": 1, "settle": 2, "block_size": 3},
+    "shared": {"method": "shared", "form": 0, "block_size": 3},
+    "shared, narrowing": {"method": "shared", "form": 3, "block_size": 3},
+    "algorithm3": {"method": "algorithm3"},
+}
+
+
 class Spare(nn.Module):
     """The MLP beside a layer that never runs."""
 

@@ -18,7 +18,7 @@ LIBRARY = "interpretable_sgd"
 
 ROOMS = {
     # Folder of the library: the folders it may import beside itself.
-    "optimizer": "",
+    "optimizer": "layers",
     "layers": "",
     # Bounds are right-hand sides of the optimizer's guarantees, and public beside the rates.
     "convergence": "optimizer",

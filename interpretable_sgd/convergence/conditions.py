@@ -16,6 +16,29 @@ from interpretable_sgd.convergence.gradients import Gradient, Loss, evaluation_c
 NOTABLE = 1e-4
 
 
+class Costs:
+    """The time that readings of one kind have taken.
+
+    >>> costs = Costs()
+    >>> costs.add(2.0)
+    >>> costs.allow(0.05, elapsed=100.0), costs.allow(0.05, elapsed=200.0)
+    (False, True)
+    """
+
+    def __init__(self) -> None:
+        self._spent, self._last, self._readings = 0.0, 0.0, 0
+
+    def allow(self, budget: float | None, elapsed: float) -> bool:
+        """Whether one more reading, as long as the last, stays within half of the budget."""
+        if budget is None or not self._readings:
+            return True
+        return self._spent + self._last <= budget / 2 * (elapsed + self._last)
+
+    def add(self, seconds: float) -> None:
+        """Count a reading."""
+        self._spent, self._last, self._readings = self._spent + seconds, seconds, self._readings + 1
+
+
 class Conditions:
     """Whether what the theorems ask for holds, at the readings of a `Recorder`.
 
@@ -43,12 +66,13 @@ class Conditions:
     Args:
         model: in training.
         optimizer: any of torch's.
-        objective: F, as a function of a model like this: the mean loss on all data, or on a large
-            fixed sample, with the terms that its gradient in the step has.
+        objective: F, as a function of a model like this: the mean loss on all data, or on a fixed
+            sample of a few batches' size, which costs less and adds its own error to `noise`.
         full_batch: whether the step's batch is all data, so that its gradient is that of F.
-        budget: in (0, 1], share of the run's time that readings may take after the first; None
-            for no limit.
-        curvature_steps: >= 1, Hessian-vector products of a reading at most.
+        budget: in (0, 1], share of the run's time that readings may take after the first, half of
+            it for the curvature; None for no limit.
+        curvature_steps: >= 1, Hessian-vector products at the first reading; a third of them do at
+            later ones.
         seed: of the first Lanczos vector.
 
     Raises:
@@ -78,30 +102,25 @@ class Conditions:
         self._rested: Gradient = {}
         self._missed: Gradient = {}
         self._readings = 0
-        self._began, self._spent, self._longest = time.perf_counter(), 0.0, 0.0
+        self._began, self._costs = time.perf_counter(), (Costs(), Costs())
 
     def read(self) -> dict[str, float]:
-        """Values by name at the present weights; none where the budget does not allow a reading."""
-        began = time.perf_counter()
-        if self._readings and not self._affordable(began - self._began):
-            return {}
-        values = self._read()
-        took = time.perf_counter() - began
-        self._spent, self._longest = self._spent + took, max(self._longest, took)
+        """Values by name at the present weights; of what the budget allows now, maybe nothing."""
+        elapsed = time.perf_counter() - self._began
+        values: dict[str, float] = {}
+        for part, costs in ((self._gradients, self._costs[0]), (self._curvature, self._costs[1])):
+            if costs.allow(self._budget, elapsed):
+                began = time.perf_counter()
+                values |= part()
+                costs.add(time.perf_counter() - began)
         return values
 
-    def _affordable(self, elapsed: float) -> bool:
-        """Whether one more reading fits the budget, if it takes as long as the longest so far."""
-        if self._budget is None:
-            return True
-        return self._spent + self._longest <= self._budget * (elapsed + self._longest)
-
-    def _read(self) -> dict[str, float]:
+    def _gradients(self) -> dict[str, float]:
+        """All but the curvature, from one gradient of F."""
         plain = evaluation_copy(self._model)
         with _largest_outputs(plain) as outputs:
             full = gradient(plain, self._objective)
         values = {"gradient_square": inner(full, full)}
-        values |= self._curvature()
         values |= self._compare(full)
         values |= self._movement(full)
         for layer, largest in outputs.items():
@@ -145,7 +164,8 @@ class Conditions:
             self._objective,
             scales=scales,
             start=self._vector,
-            steps=self._curvature_steps,
+            # The direction of largest curvature turns slowly: fewer products do from there.
+            steps=self._curvature_steps if self._vector is None else -(-self._curvature_steps // 3),
             seed=self._seed,
         )
         decay = max(scales[n] * float(g.get("weight_decay", 0)) for n, g in groups.items())

@@ -6,6 +6,7 @@ from typing import TypeVar
 from torch import nn
 
 from interpretable_sgd.layers.dynamic import DynamicConv2d, DynamicLinear
+from interpretable_sgd.layers.head_search import can_be_head, head_name
 from interpretable_sgd.layers.top_k import Selection, check_k, check_selection
 
 Predicate = Callable[[str, nn.Module], bool]
@@ -28,9 +29,8 @@ def route(
 
     Args:
         model: any module with nn.Linear or 1x1 nn.Conv2d layers.
-        k: units an output may listen to. An int routes the classification head: the last nn.Linear,
-            or the last 1x1 nn.Conv2d of a model without one. A mapping names layers, each with its
-            k.
+        k: units an output may listen to. An int routes the classification head, see `head_name`.
+            A mapping names layers, each with its k.
         where: ``where(name, layer)`` says whether to route that nn.Linear or 1x1 nn.Conv2d, with an
             int k, instead of the head.
         insert: names of residual stages, each with its k. Before the stage goes a 1x1 DynamicConv2d
@@ -91,29 +91,16 @@ def unroute(model: nn.Module) -> nn.Module:
 
 def _targets(model: nn.Module, where: Predicate | None) -> list[str]:
     """Names of the layers that the predicate wants, or of the head."""
-    layers = [(name, m) for name, m in model.named_modules() if _routable(m)]
-    if where is not None:
-        names = [name for name, layer in layers if where(name, layer)]
-        if not names:
-            raise ValueError("where accepts none of the model's nn.Linear and 1x1 nn.Conv2d layers")
-        return names
-    linear = [name for name, layer in layers if isinstance(layer, nn.Linear)]
-    names = linear or [name for name, _ in layers]
+    if where is None:
+        return [head_name(model)]
+    names = [name for name, m in model.named_modules() if _is_plain(m) and where(name, m)]
     if not names:
-        raise ValueError("the model has neither a plain nn.Linear nor a 1x1 nn.Conv2d to route")
-    return names[-1:]
+        raise ValueError("where accepts none of the model's nn.Linear and 1x1 nn.Conv2d layers")
+    return names
 
 
-def _routable(module: nn.Module) -> bool:
-    return type(module) is nn.Linear or (type(module) is nn.Conv2d and _is_pointwise(module))
-
-
-def _is_pointwise(conv: nn.Conv2d) -> bool:
-    return (
-        conv.kernel_size == (1, 1)
-        and conv.groups == 1
-        and conv.padding in ((0, 0), "valid", "same")
-    )
+def _is_plain(module: nn.Module) -> bool:
+    return type(module) in (nn.Linear, nn.Conv2d) and can_be_head(module)
 
 
 def _routed(name: str, module: nn.Module, k: int, selection: Selection) -> nn.Module:
@@ -123,7 +110,7 @@ def _routed(name: str, module: nn.Module, k: int, selection: Selection) -> nn.Mo
         _check(name, k, module.in_features)
         routed = _recast(module, DynamicLinear)
     elif type(module) is nn.Conv2d:
-        if not _is_pointwise(module):
+        if not can_be_head(module):
             raise ValueError(
                 f"{name!r} is no 1x1 convolution without groups and padding: {module}; "
                 "insert= puts a routed 1x1 layer before a stage"
@@ -132,7 +119,8 @@ def _routed(name: str, module: nn.Module, k: int, selection: Selection) -> nn.Mo
         routed = _recast(module, DynamicConv2d)
     else:
         raise TypeError(
-            f"{name!r} must be a plain nn.Linear or nn.Conv2d, got {type(module).__name__}"
+            f"{name!r} must be a plain nn.Linear or nn.Conv2d, got {type(module).__name__}: "
+            "name another layer with k={name: k}, or replace this one"
         )
     routed.k, routed.selection = k, selection
     return routed

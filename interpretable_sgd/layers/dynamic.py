@@ -74,6 +74,8 @@ class DynamicLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Routed sums, [..., m] -> [..., o]."""
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            return _scripted(input, self.weight, self.bias, self.k, self.selection)
         _check_width(self, input, input.shape[-1] if input.dim() else 0, self.in_features)
         return _routed(input, self.weight, self.bias, self.k, self.selection)
 
@@ -147,6 +149,10 @@ class DynamicConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Routed sums of the channels, [n, m, h, w] -> [n, o, h', w']."""
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            x = input[..., :: self.stride[0], :: self.stride[1]].movedim(-3, -1)
+            weight = self.weight.flatten(1)
+            return _scripted(x, weight, self.bias, self.k, self.selection).movedim(-1, -3)
         positions = self._positions(input)
         y = _routed(positions, self.weight.flatten(1), self.bias, self.k, self.selection)
         y = y.movedim(-1, -3)
@@ -201,6 +207,12 @@ def _routes(x: Tensor, weight: Tensor, k: int, selection: Selection) -> Routes:
     _, kept = RoutedLinear.apply(rows, weight, k, selection == "at_most_k")
     shape = (*x.shape[:-1], weight.shape[0], k)
     return Routes(*(t.view(shape) for t in rank(rows, weight, kept)))
+
+
+def _scripted(x: Tensor, weight: Tensor, bias: Tensor | None, k: int, selection: str) -> Tensor:
+    """The routed sum for torch.jit.script."""
+    y = _in_standard_operators(x, weight, k, selection == "at_most_k")
+    return y if bias is None else y + bias
 
 
 def _in_standard_operators(x: Tensor, weight: Tensor, k: int, at_most: bool) -> Tensor:

@@ -1,30 +1,28 @@
-"""Finding the layers that own given parameters, in a model or in whatever runs forward."""
+"""Finding the layers that own an optimizer's weights, in whatever model runs forward.
+
+An optimizer is given parameters alone. A transient global pre-forward hook is the one place from which
+it can find the modules that own them: before a model first runs, its layers are visited.
+"""
 
 import itertools
 import weakref
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import DataParallel
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.parameter import is_lazy
+from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
 from interpretable_sgd.optimizer.layer_gradients import Layer
 from interpretable_sgd.optimizer.messages import REPLICAS
-from interpretable_sgd.optimizer.probes import (
-    Announce,
-    Tap,
-    attach,
-    detach,
-    is_foreign,
-    owners,
-    present,
-    tick,
-)
+from interpretable_sgd.optimizer.probes import WeightProbe, next_call
+
+_FORWARDS = [plain.forward for plain in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)]
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -35,168 +33,148 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return inner
 
 
-def _borrows(model: nn.Module) -> bool:
-    """Whether tensors that are no parameters are in the place of parameters.
+def owners(model: nn.Module) -> Iterator[tuple[str, Layer]]:
+    """Names and modules of the Linear and convolution layers whose forward is torch's own.
 
-    As in `torch.func.functional_call`.
+    Subclasses with a forward of their own, and layers with a parametrised, frozen or still lazy weight,
+    are not among them.
     """
-    held = (p for module in model.modules() for p in module._parameters.values() if p is not None)
-    return not all(isinstance(parameter, nn.Parameter) for parameter in held)
+    for name, module in model.named_modules():
+        weight = module._parameters.get("weight")
+        if (
+            type(module).forward in _FORWARDS
+            and isinstance(weight, nn.Parameter)
+            and not is_lazy(weight)
+        ):
+            yield name, module  # type: ignore[misc]
 
 
-class Taps:
-    """All taps of one optimizer, and the hooks that find where to put them.
+def replicas(model: nn.Module) -> Any:
+    """The process group over which DistributedDataParallel averages a model's gradients, or None."""
+    for module in model.modules():
+        if isinstance(module, DistributedDataParallel):
+            return module.process_group
+    return None
 
-    A transient global forward hook is the one place from which an optimizer that was given
-    parameters alone can find the modules that own them: before a model's first forward, `choose`
-    sees its layers.
+
+class LayerFinder:
+    """Probes on the layers that own weights, put there before a model first runs.
 
     Args:
-        choose: tells whether to tap a layer, given its name in the model that ran.
-        announce: see `Tap`.
-        owns: tells whether a weight is one of the parameters.
+        chooses: whether to probe a layer, given its name in the model that ran.
+        owns: whether a weight is one of the optimizer's.
+        begin: called when layers of a model have been found.
 
     Attributes:
-        last_foreign_call: when a Linear layer last ran that owns a parameter but cannot be tapped,
-            in the order of all calls; 0 for never.
-        bypassed: whether a module ran with other tensors in place of its parameters.
+        probes: by weight.
+        process_group: over which a model found replicates its gradients, or None.
+        foreign: the last call of a layer with weights that cannot be probed, in the order of all calls,
+            and its description; (0, "") for none.
+        outputs: of the last call of a model that was visited.
     """
 
     def __init__(
         self,
-        choose: Callable[[str, Layer], bool],
-        announce: Announce,
+        chooses: Callable[[str, Layer], bool],
         owns: Callable[[Tensor], bool],
+        begin: Callable[[], None],
     ) -> None:
-        self._choose, self._announce, self._owns = choose, announce, owns
-        self.last_foreign_call = 0
-        self.bypassed = False
-        self._layers: weakref.WeakKeyDictionary[Layer, Tap] = weakref.WeakKeyDictionary()
+        self._chooses, self._owns, self._begin = chooses, owns, begin
+        self.probes: dict[Tensor, WeightProbe] = {}
+        self.process_group: Any = None
+        self.foreign = (0, "")
+        self.outputs: list[weakref.ref[Tensor]] = []
         self._seen: weakref.WeakSet[nn.Module] = weakref.WeakSet()
-        self._taps: dict[Tensor, Tap] = {}
+        self._ours: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
         self._handles: list[RemovableHandle] = []
-        self._late: nn.Module | None = None
-
-    def __getitem__(self, parameter: Tensor) -> Tap:
-        return self._taps[parameter]
-
-    def get(self, parameter: Tensor) -> Tap | None:
-        """The tap of a parameter, if its layers have been found."""
-        return self._taps.get(parameter)
-
-    def __contains__(self, parameter: Tensor) -> bool:
-        return parameter in self._taps
-
-    def layers(self, parameter: Tensor) -> list[Layer]:
-        """The layers found to own a parameter."""
-        tap = self._taps.get(parameter)
-        return [layer for layer, owned in self._layers.items() if owned is tap]
-
-    def visit(self, model: nn.Module) -> None:
-        """Tap the chosen layers of a model."""
-        found = [(name or type(layer).__name__, layer) for name, layer in owners(unwrapped(model))]
-        weights = {layer.weight for name, layer in found if self._choose(name, layer)}
-        weights |= self._taps.keys()
-        chosen = [(name, layer) for name, layer in found if layer.weight in weights]
-        for _, layer in chosen:
-            if present(layer) not in (None, self._taps.get(layer.weight)):
-                raise RuntimeError(
-                    f"{layer} already belongs to another InterpretableSGD: call that one's "
-                    "detach() first"
-                )
-        for name, layer in chosen:
-            if layer.weight not in self._taps:
-                tap = Tap(layer.weight, self._unique(name), self._announce)
-                self._taps[layer.weight] = tap
-            self._layers[layer] = self._taps[layer.weight]
-            attach(layer, self._taps[layer.weight])
-        if not any(is_lazy(parameter) for parameter in model.parameters()) and not _borrows(model):
-            self._seen.update(model.modules())
-
-    def _unique(self, name: str) -> str:
-        """The name, numbered if a layer of another model has it."""
-        taken = {tap.name for tap in self._taps.values()}
-        numbered = (f"{name}#{number}" for number in itertools.count(2))
-        return next(new for new in itertools.chain([name], numbered) if new not in taken)
-
-    def release(self, parameter: Tensor) -> None:
-        """Make the layers of one parameter plain again."""
-        for layer in self.layers(parameter):
-            detach(layer)
-            del self._layers[layer]
-        self._taps.pop(parameter, None)
-
-    def keep(self, routed: Collection[Tensor]) -> list[Tensor]:
-        """What is routed is known: tap nothing else and look no further.
-
-        Returns:
-            The parameters whose layers have become plain again.
-        """
-        self.stop_watching()
-        dropped = [parameter for parameter in self._taps if parameter not in set(routed)]
-        for parameter in dropped:
-            self.release(parameter)
-        for tap in self._taps.values():
-            tap.settle()
-        return dropped
-
-    def forget(self) -> None:
-        """Drop the statistics that wait to be taken."""
-        for tap in self._taps.values():
-            tap.take()
-
-    def restart(self) -> None:
-        """Find the layers anew, after what is routed has changed."""
-        for tap in self._taps.values():
-            tap.restart(self._announce)
-        self.watch()
-
-    def close(self) -> None:
-        """Make every layer plain again and remove all hooks."""
-        self.stop_watching()
-        for parameter in list(self._taps):
-            self.release(parameter)
 
     def watch(self) -> None:
         """Visit each model just before it first runs, until `stop_watching`."""
         self._seen = weakref.WeakSet()
+        for probe in self.probes.values():
+            probe.note_calls(True)
         if not self._handles:
-            self._handles = [
-                register_module_forward_pre_hook(self._before),
-                register_module_forward_hook(self._after, with_kwargs=True),
-            ]
+            self._handles = [register_module_forward_pre_hook(self._before)]
 
     @property
-    def watching(self) -> bool:
-        """Whether the global hooks are set."""
+    def is_watching(self) -> bool:
+        """Whether the global hook is set."""
         return bool(self._handles)
 
     def stop_watching(self) -> None:
-        """Remove the global hooks."""
+        """Remove the global hook, and note no more calls."""
         while self._handles:
             self._handles.pop().remove()
+        for probe in self.probes.values():
+            probe.note_calls(False)
+        self.outputs = []
+
+    def visit(self, model: nn.Module) -> None:
+        """Probe the chosen layers of a model."""
+        inner = unwrapped(model)
+        found = [(name or type(layer).__name__, layer) for name, layer in owners(inner)]
+        weights = {layer.weight for name, layer in found if self._chooses(name, layer)}
+        weights |= self.probes.keys()
+        chosen = [(name, layer) for name, layer in found if layer.weight in weights]
+        for name, layer in chosen:
+            if layer.weight not in self.probes:
+                self.probes[layer.weight] = WeightProbe(layer.weight, self._unique(name))
+            self.probes[layer.weight].install(layer)
+        if chosen:
+            self._begin()
+        if any(self._owns(parameter) for parameter in model.parameters()):
+            self._ours.update({module: name for name, module in inner.named_modules()})
+            self.process_group = replicas(model) or self.process_group
+            if self.is_watching:
+                self._handles.append(model.register_forward_hook(self._after))
+        if not any(is_lazy(parameter) for parameter in model.parameters()):
+            self._seen.update(model.modules())
+
+    def keep(self, weights: set[Tensor]) -> None:
+        """Take the hooks off all other layers."""
+        for weight in [weight for weight in self.probes if weight not in weights]:
+            self.probes.pop(weight).remove()
+
+    def close(self) -> None:
+        """Leave every layer as it was."""
+        self.stop_watching()
+        self.keep(set())
+
+    def _unique(self, name: str) -> str:
+        """The name, numbered if a layer of another model has it."""
+        taken = {probe.name for probe in self.probes.values()}
+        numbered = (f"{name}#{number}" for number in itertools.count(2))
+        return next(new for new in itertools.chain([name], numbered) if new not in taken)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _before(self, module: nn.Module, args: Any) -> None:
         if module not in self._seen:
-            self._refuse_threads(module)
-            self.bypassed |= torch.is_grad_enabled() and _borrows(module)
+            threaded = isinstance(module, DataParallel) and len(module.device_ids) > 1
+            if threaded and any(self._owns(parameter) for parameter in module.parameters()):
+                raise RuntimeError(REPLICAS)
             self.visit(module)
-            if module in self._layers:
-                self._late = module
-        if is_foreign(module) and torch.is_grad_enabled():
-            ours = any(self._owns(parameter) for parameter in module.parameters())
-            self.last_foreign_call = tick() if ours else self.last_foreign_call
-
-    def _refuse_threads(self, module: nn.Module) -> None:
-        threaded = isinstance(module, DataParallel) and len(module.device_ids) > 1
-        if threaded and any(self._owns(parameter) for parameter in module.parameters()):
-            raise RuntimeError(REPLICAS)
+        if torch.is_grad_enabled() and module in self._ours and _has_matrix(module):
+            weight = module._parameters.get("weight")
+            if weight not in self.probes or not weight.requires_grad:
+                self.foreign = (next_call(), _described(self._ours[module], module))
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _after(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
-        # torch looked up a bare layer's forward before its class was swapped: run the new one.
-        if module is not self._late:
-            return None
-        self._late = None
-        return module.forward(*args, **kwargs)
+    def _after(self, module: nn.Module, args: Any, output: Any) -> None:
+        if torch.is_grad_enabled():
+            tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+            self.outputs = [weakref.ref(tensor) for tensor in tensors if tensor.dim() > 1]
+
+
+def _described(name: str, module: nn.Module) -> str:
+    return f"'{name.partition('.parametrizations')[0]}' ({type(module).__name__})"
+
+
+def _has_matrix(module: nn.Module) -> bool:
+    """Whether a layer owns a weight that could be a head's, as itself or in a parametrization."""
+    parametrizations = getattr(module, "parametrizations", None)
+    inner = parametrizations.parameters() if isinstance(parametrizations, nn.Module) else ()
+    own = (parameter for parameter in module._parameters.values() if parameter is not None)
+    childless = not any(True for name, _ in module.named_children() if name != "parametrizations")
+    return childless and any(
+        not is_lazy(parameter) and parameter.dim() > 1 for parameter in itertools.chain(own, inner)
+    )

@@ -1,4 +1,4 @@
-"""Which layers an optimizer routes."""
+"""The layers that are routed, as the user chooses them."""
 
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
@@ -7,13 +7,16 @@ from typing import TypeAlias
 from torch import nn
 
 from interpretable_sgd.optimizer.layer_gradients import Layer
-from interpretable_sgd.optimizer.options import KEYWORDS
 
 Predicate: TypeAlias = Callable[[str, nn.Module], bool]
 Layers: TypeAlias = str | nn.Module | Predicate | Iterable[str] | Iterable[nn.Module]
 
+KEYWORDS = ("head", "all", "none")
+UNNAMED = "given"
+"""In a checkpoint: layers were chosen by module or function; which they are, the state says."""
 
-class Selection:
+
+class LayerChoice:
     """A choice of layers, by keyword, name, module or predicate.
 
     Args:
@@ -24,7 +27,7 @@ class Selection:
     Raises:
         TypeError: anything else.
 
-    >>> Selection("layer4.*").holds("layer4.0.conv1", nn.Linear(2, 2))
+    >>> LayerChoice("layer4.*").holds("layer4.0.conv1", nn.Linear(2, 2))
     True
     """
 
@@ -64,10 +67,10 @@ class Selection:
         return single if single in KEYWORDS else None
 
     @property
-    def key(self) -> str | list[str]:
-        """What a param group, and so a checkpoint, holds of the choice."""
+    def plain(self) -> str | list[str]:
+        """The choice in a checkpoint: a keyword, names, or that there are none."""
         if self.predicate or self.modules:
-            return "given"
+            return UNNAMED
         return self.keyword or list(self.patterns)
 
     def holds(self, name: str, layer: Layer) -> bool:

@@ -1,338 +1,322 @@
-"""Which parameters are routed: found in the first forward pass, settled in the first step."""
+"""The routed layers of an optimizer: which they are is known after the first backward pass."""
 
-import functools
 import warnings
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
-import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from interpretable_sgd.optimizer import options, update
-from interpretable_sgd.optimizer.discovery import Taps
-from interpretable_sgd.optimizer.layer_choice import Selection
-from interpretable_sgd.optimizer.layer_gradients import Layer, weight_gradient
-from interpretable_sgd.optimizer.masks import masked_gradient, statistic
+from interpretable_sgd.optimizer.discovery import LayerFinder
+from interpretable_sgd.optimizer.layer_choice import KEYWORDS, LayerChoice
+from interpretable_sgd.optimizer.layer_gradients import Layer
 from interpretable_sgd.optimizer.messages import (
-    BORROWED,
-    CE3,
-    LOST,
+    DISAGREE,
+    FOREIGN,
     NO_HEAD,
+    NO_LAYER,
+    NOT_LOGITS,
+    SEPARATE,
+    SEVERAL,
     SPLIT,
     UNSEEN,
-    require_dense,
-    require_finite,
 )
-from interpretable_sgd.optimizer.sampling import fold
-from interpretable_sgd.optimizer.scores import SCORES
-from interpretable_sgd.optimizer.sharding import is_sharded
+from interpretable_sgd.optimizer.probes import WeightProbe
+from interpretable_sgd.optimizer.replicas import Replicas
+
+STATE = "moments"
+"""The key of a parameter's state that says that it is routed."""
 
 
-class Routes:
-    """The routed parameters of an optimizer, and the taps on the layers that own them.
-
-    A param group's key `routed` holds the positions of its routed parameters, None until known.
+class MaskedLayers:
+    """Which parameters of an optimizer are routed, and the probes on the layers that own them.
 
     Args:
         optimizer: not kept alive; its layers become plain when it goes.
-        selections: what each param group's `layers` chooses; grows with them.
     """
 
-    def __init__(self, optimizer: Optimizer, selections: list[Selection]) -> None:
+    def __init__(self, optimizer: Optimizer) -> None:
         self._owner = weakref.ref(optimizer)
-        self._selections = selections
-        self._taps = Taps(self._chooses, self._found, lambda weight: weight in self._places)
-        self._uses: dict[Tensor, int] = {}
+        self._finder = LayerFinder(
+            self._may_be_routed, lambda weight: weight in self._groups, self._begin
+        )
+        self._routed: dict[Tensor, WeightProbe] = {}
+        self._decided: set[int] = set()
         self._warned: set[str] = set()
-        self.index()
-        self._taps.watch()
-        weakref.finalize(optimizer, self._taps.close)
+        self._index()
+        self.replicas = Replicas()
+        self.is_closed = False
+        self._finder.watch()
+        weakref.finalize(optimizer, self._finder.close)
 
     @property
-    def _groups(self) -> list[dict[str, Any]]:
-        owner = self._owner()
-        return owner.param_groups if owner is not None else []
+    def _optimizer(self) -> Any:
+        return self._owner()
+
+    def _index(self) -> None:
+        self._ids = self._identities()
+        self._groups = {
+            parameter: group
+            for group in self._optimizer.param_groups
+            for parameter in group["params"]
+        }
+
+    def _identities(self) -> list[int]:
+        groups = self._optimizer.param_groups
+        return [id(parameter) for group in groups for parameter in group["params"]]
+
+    def __iter__(self) -> Iterator[tuple[Tensor, WeightProbe, dict[str, Any]]]:
+        """The routed weights, their probes and param groups."""
+        for weight, probe in self._routed.items():
+            yield weight, probe, self._groups[weight]
 
     @property
-    def _state(self) -> Any:
-        owner = self._owner()
-        return owner.state if owner is not None else {}
+    def are_known(self) -> bool:
+        """Whether it is decided what is routed."""
+        return len(self._decided) == len(self._optimizer.param_groups)
 
-    def index(self) -> None:
-        """Note where each parameter is: group, position in the group, position among all."""
-        places = [
-            (parameter, group, position)
-            for group, contents in enumerate(self._groups)
-            for position, parameter in enumerate(contents["params"])
-        ]
-        self._places = {p: (group, position, i) for i, (p, group, position) in enumerate(places)}
+    def position(self, weight: Tensor) -> int:
+        """Of a parameter among all."""
+        return self._ids.index(id(weight))
 
-    def restart(self) -> None:
-        """The optimizer has loaded a state, or has a new param group: find its layers anew."""
-        self.index()
-        self._taps.restart()
+    def is_head(self, weight: Tensor) -> bool:
+        """Whether a layer is the last with weights that ran, or the only one that was found."""
+        probes = self._finder.probes
+        last = max(probes.values(), key=lambda probe: probe.last_call)
+        return probes[weight] is last and self._finder.foreign[0] <= last.last_call
 
-    def attach(self, model: nn.Module) -> None:
-        """Tap the chosen layers of a model."""
-        self._taps.visit(model)
-        for group, selection in zip(self._groups, self._selections, strict=True):
-            if isinstance(group["layers"], list) and not self._found_by(selection):
+    def attach(self, model: nn.Module, process_group: Any = None) -> None:
+        """Probe the chosen layers of a model before it runs.
+
+        Raises:
+            ValueError: a param group names layers, and the model has none of them.
+        """
+        if self.is_closed:
+            self.is_closed = False
+            self.restart()
+        if process_group is not None:
+            self.replicas.given = process_group
+        self._finder.visit(model)
+        for group in self._optimizer.param_groups:
+            choice = self._choice(group)
+            if choice.patterns and not choice.keyword and not self._probed(choice):
                 raise ValueError(
-                    f"layers={group['layers']!r} matches no Linear or convolution layer of the "
-                    "model with a weight in this param group"
+                    f"layers={choice.plain!r} matches no Linear or convolution layer of the model "
+                    "with a weight in this param group"
                 )
 
+    def _begin(self) -> None:
+        """Observe the layers that are known to be routed before a first backward pass.
+
+        Those of a loaded state, those that were named, and a head that has no rival.
+        """
+        for weight, probe in self._finder.probes.items():
+            group = self._groups[weight]
+            known = STATE in self._optimizer.state.get(weight, ()) or len(self._finder.probes) == 1
+            if weight not in self._routed and (known or self._choice(group).keyword is None):
+                self._optimizer.begin(weight, probe)
+
     def close(self) -> None:
-        """Make all layers plain, and route nothing."""
-        self._taps.close()
-        for group in self._groups:
-            group["routed"] = []
+        """Leave every layer as it was, and route nothing."""
+        self._finder.close()
+        self._routed.clear()
+        self.is_closed = True
 
-    def forget(self) -> None:
-        """Drop the statistics since the last step."""
-        self._taps.forget()
+    def restart(self) -> None:
+        """Find the layers anew: parameters, groups or a loaded state have changed."""
+        if self.is_closed:
+            return
+        self._index()
+        self._decided.clear()
+        self._routed.clear()
+        self._finder.keep({weight for weight in self._finder.probes if weight in self._groups})
+        for probe in self._finder.probes.values():
+            probe.rest()
+        self._finder.watch()
 
-    def routed(self) -> list[Tensor]:
-        """Parameters that are settled to be routed and have run."""
-        return [
-            group["params"][position]
-            for group in self._groups
-            for position in group["routed"] or ()
-            if "moments" in self._state.get(group["params"][position], ())
-        ]
+    def _notice_edits(self) -> bool:
+        """Find the layers anew if parameters were replaced, appended or taken out of `param_groups`."""
+        edited = self._ids != self._identities()
+        if edited:
+            self.restart()
+        return edited
 
-    def holds(self, parameter: Tensor) -> bool:
-        """Whether a parameter is settled to be routed."""
-        return self._places[parameter][1] in (self.group(parameter)["routed"] or ())
+    def pop_all(self) -> None:
+        """Forget the statistics since the last step."""
+        self._notice_edits()
+        for probe in self._finder.probes.values():
+            probe.pop()
 
-    def group(self, parameter: Tensor) -> dict[str, Any]:
-        """The param group of a parameter."""
-        return self._groups[self._places[parameter][0]]
+    def decide(self) -> list[Tensor]:
+        """Decide what is routed, once layers have run and gradients are there.
 
-    def name(self, parameter: Tensor) -> str:
-        """Name of the layer that owns a parameter, or else where the parameter is."""
-        if parameter in self._taps:
-            return self._taps[parameter].name
-        group, position, _ = self._places[parameter]
-        return f"param_groups[{group}][{position}]"
+        Returns:
+            The weights that are newly routed.
 
-    def key(self, parameter: Tensor, *words: int) -> int:
-        """The key of a draw: (seed, step, parameter, ...)."""
-        steps = self._state[parameter]["routed_steps"]
-        return fold(self.group(parameter)["seed"], steps, self._places[parameter][2], *words)
-
-    def observed(self, parameter: Tensor) -> Tensor:
-        """The statistic since the last step, summed over all processes."""
-        total = self._taps[parameter].take() if parameter in self._taps else None
-        if total is None:
-            total = torch.zeros_like(self._state[parameter]["moments"])
-        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-            dist.all_reduce(total)
-        return total
-
-    def _chooses(self, name: str, layer: Layer) -> bool:
-        """Whether a layer is routed, or may turn out to be the head."""
-        if layer.weight not in self._places:
-            return False
-        group, position, _ = self._places[layer.weight]
-        if layer.weight.is_complex() and self._groups[group]["layers"] == "head":
-            return False
-        routed = self._groups[group]["routed"]
-        return self._selections[group].holds(name, layer) if routed is None else position in routed
-
-    def _found(self, parameter: Tensor, layer: Layer) -> None:
-        """A layer runs for the first time."""
-        if is_sharded(layer.weight):
-            raise TypeError(SPLIT.format(layer))
-        group = self.group(parameter)
-        perhaps_head = group["routed"] is None and group["layers"] == "head"
-        # A convolution is the head only if no Linear layer runs, which the first step knows.
-        if isinstance(layer, nn.Linear) or not perhaps_head:
-            self._connect(parameter, layer)
-
-    def _connect(self, parameter: Tensor, layer: Layer) -> None:
-        group = self.group(parameter)
-        if parameter.is_complex():
-            raise TypeError(f"layers must not choose complex weights, got {layer}, complex")
-        if group["draw"] == "unit" and not isinstance(layer, nn.Linear):
-            raise ValueError(f"draw='unit' needs Linear layers, got {layer}")
-        tap, state = self._taps[parameter], self._state[parameter]
-        per_sample, score = group["mask"] == "per-sample", SCORES[group["lipschitz"]]
-        if "moments" not in state:
-            # Processes must agree on the shape, whatever sign their first inputs had.
-            signed = tap.signed or (dist.is_available() and dist.is_initialized())
-            depth = 5 if per_sample else 2 if score.gated and signed else 1
-            fan_in = parameter.shape[1:].numel()
-            state.update(update.blank((depth, len(parameter), fan_in), parameter))
-        moments = state["moments"]
-        if per_sample:
-            self._warn(CE3)
-        tap.connect(
-            moments.shape,
-            functools.partial(self._masked, parameter)
-            if per_sample
-            else functools.partial(_moments, group["lipschitz"], len(moments) == 2),
-            replaces_gradient=per_sample,
-            keeps_output=score.curvature == "softmax",
+        Raises:
+            RuntimeError: a param group names layers, and parameters of theirs have gradients, but no
+                such layer ran.
+        """
+        # Layers of parameters that are new in this step are found in their next forward pass.
+        if self._notice_edits() or not self._finder.is_watching or self._is_rehearsal():
+            return []
+        before = set(self._routed)
+        groups = self._optimizer.param_groups
+        learning = [any(p.grad is not None for p in group["params"]) for group in groups]
+        head = (
+            self._head() if any(self._choice(group).keyword == "head" for group in groups) else None
         )
+        for index, (group, learns) in enumerate(zip(groups, learning, strict=True)):
+            keyword = self._choice(group).keyword
+            if index not in self._decided and (learns or (any(learning) and keyword in KEYWORDS)):
+                for weight in self._of(group, head):
+                    self._routed[weight] = self._whole_probe(weight)
+                self._decided.add(index)
+        if len(self._decided) == len(groups):
+            self._finder.keep(set(self._routed))
+            self._finder.stop_watching()
+            self._agree()
+        return [weight for weight in self._routed if weight not in before]
+
+    @staticmethod
+    def _choice(group: dict[str, Any]) -> LayerChoice:
+        return LayerChoice(group["layers"])
+
+    def _may_be_routed(self, name: str, layer: Layer) -> bool:
+        """Whether a layer is routed, or may turn out to be the head."""
+        if layer.weight not in self._groups:
+            return False
+        group = self._groups[layer.weight]
+        loaded = self._loaded(group)
+        if loaded:
+            return layer.weight in set(loaded)
+        choice = self._choice(group)
+        if layer.weight.is_complex():
+            if choice.keyword is None and choice.holds(name, layer):
+                raise TypeError(f"layers must not choose complex weights, got {layer}, complex")
+            return False
+        return choice.holds(name, layer)
+
+    def _loaded(self, group: dict[str, Any]) -> list[Tensor]:
+        """Weights of a group that a loaded state routes."""
+        state = self._optimizer.state
+        return [p for p in group["params"] if STATE in state.get(p, ())]
+
+    def _of(self, group: dict[str, Any], head: Tensor | None) -> list[Tensor]:
+        """The weights of a group that are routed."""
+        probed = [p for p in group["params"] if p in self._finder.probes]
+        loaded, choice = self._loaded(group), self._choice(group)
+        if loaded:
+            self._require(loaded, group)
+            return [p for p in loaded if p in self._finder.probes]
+        if choice.keyword == "head":
+            return [] if head is None else [p for p in probed if p is head]
+        if choice.keyword is not None:
+            ran = [p for p in probed if self._finder.probes[p].last_call]
+            unseen = [p for p in probed if p not in set(ran) and p.grad is not None]
+            if unseen:
+                self.warn(UNSEEN.format(", ".join(self._finder.probes[p].name for p in unseen)))
+            return ran
+        if not self._probed(choice):
+            self._refuse(group, [])
+        self._require(probed, group)
+        return probed
+
+    def _whole_probe(self, weight: Tensor) -> WeightProbe:
+        probe = self._finder.probes[weight]
+        if probe.is_split:
+            raise TypeError(SPLIT.format(probe.name))
+        return probe
 
     def _head(self) -> Tensor | None:
-        """The parameter of the last Linear layer that ran, else of the last convolution."""
+        """The weight of the last Linear layer that ran, else of the last convolution."""
         candidates = [
-            (isinstance(self._taps.layers(p)[0], nn.Linear), self._taps[p].last_call, p)
-            for group in self._groups
-            for p in group["params"]
-            if group["layers"] == "head" and p in self._taps and self._taps[p].last_call
+            (isinstance(probe.layers[0], nn.Linear), probe.last_call, probe)
+            for weight, probe in self._finder.probes.items()
+            if probe.last_call
+            and probe.layers
+            and self._choice(self._groups[weight]).keyword == "head"
         ]
-        linear, last_call, head = max(candidates, key=lambda c: c[:2], default=(True, 0, None))
-        # A Linear layer with a forward of its own may be the head, and is left to itself.
-        foreign = self._taps.last_foreign_call
-        return None if foreign and (foreign > last_call or not linear) else head
-
-    def settle(self) -> None:
-        """Decide what is routed, once layers have run and gradients are there."""
-        self._uses.clear()
-        if not self._taps.watching or self._is_rehearsal():
-            return
-        learning = [any(p.grad is not None for p in g["params"]) for g in self._groups]
-        head = self._head()
-        for index, (group, learns) in enumerate(zip(self._groups, learning, strict=True)):
-            if learns or (any(learning) and group["layers"] in options.KEYWORDS):
-                self._settle_group(group, self._selections[index], head)
-        if any(group["routed"] is None for group in self._groups):
-            return
-        for parameter in self._taps.keep(self.routed()):
-            for key in update.KEYS:
-                self._state[parameter].pop(key, None)
+        if any(self._loaded(group) for group in self._optimizer.param_groups):
+            return None
+        linear, last_call, probe = max(candidates, key=lambda c: c[:2], default=(True, 0, None))
+        foreign_call, foreign = self._finder.foreign
+        if foreign_call and (foreign_call > last_call or not linear):
+            return self.warn(NO_HEAD.format(FOREIGN.format(foreign)))
+        if probe is None:
+            return self.warn(NO_HEAD.format(NO_LAYER))
+        outputs = [
+            tensor for tensor in (ref() for ref in self._finder.outputs) if tensor is not None
+        ]
+        size = len(probe.weight)
+        if outputs and not any(size in tensor.shape[1:] for tensor in outputs):
+            return self.warn(NO_HEAD.format(NOT_LOGITS.format(probe.name, size)))
+        ids = {id(tensor) for tensor in outputs}
+        returned = [p.name for _, _, p in candidates if p.output and id(p.output()) in ids]
+        if len(returned) > 1:
+            self.warn(SEVERAL.format(", ".join(map(repr, returned)), probe.name))
+        return probe.weight
 
     def _is_rehearsal(self) -> bool:
         """Whether a step is one of torch.distributed.checkpoint's, which looks what state there is.
 
         It comes before any layer has run, and moves nothing.
         """
-        ran = any(self._taps[p].last_call for p in self._places if p in self._taps)
-        idle = all(float(group["lr"]) == 0 for group in self._groups)
-        return idle and not (ran or self._taps.bypassed or self._taps.last_foreign_call)
+        ran = (
+            any(probe.last_call for probe in self._finder.probes.values())
+            or self._finder.foreign[0]
+        )
+        return not ran and all(float(group["lr"]) == 0 for group in self._optimizer.param_groups)
 
-    def warn_of_lost(self) -> None:
-        """Warn if a loaded state routes parameters that it has no statistics of."""
-        routed = [g["params"][position] for g in self._groups for position in g["routed"] or ()]
-        lost = [self.name(p) for p in routed if "moments" not in self._state.get(p, ())]
-        if lost and len(lost) == len(routed):
-            self._warn(LOST.format(", ".join(lost)))
-
-    def check(self) -> None:
-        """Raise before anything is updated if a routed gradient cannot be masked.
-
-        Or, where a param group asks for it, if a gradient or a statistic is not finite.
-        """
-        routed = set(self.routed())
-        for parameter in self._places:
-            gradient, tap = parameter.grad, self._taps.get(parameter)
-            if gradient is None:
-                continue
-            name, waiting = self.name(parameter), tap.waiting if tap else None
-            if self.group(parameter)["nonfinite"] == "raise":
-                require_finite(gradient, "gradient", name)
-                if waiting is not None:
-                    require_finite(waiting, "statistic", name)
-            if parameter in routed:
-                require_dense(gradient, name)
-                if tap and tap.bypassed and waiting is None:
-                    raise RuntimeError(f"layer {name}: {BORROWED}")
-
-    def _settle_group(
-        self, group: dict[str, Any], selection: Selection, head: Tensor | None
-    ) -> None:
-        """Turn a group's choice of layers into positions of parameters."""
-        parameters, chosen = group["params"], group["layers"]
-        tapped = [p for p in parameters if p in self._taps]
-        if group["routed"] is not None:
-            self._require([parameters[position] for position in group["routed"]], group)
-            return
-        if chosen == "head":
-            if head is None:
-                self._refuse_borrowed()
-                self._warn(NO_HEAD)
-                group["routed"] = [] if self._taps.last_foreign_call else None
-                return
-            routed = [p for p in parameters if p is head]
-            if routed and "moments" not in self._state.get(head, ()):
-                self._connect(head, self._taps.layers(head)[0])
-        elif chosen in options.KEYWORDS:
-            if chosen == "all" and not tapped:
-                self._refuse_borrowed()
-            routed = [p for p in tapped if self._taps[p].last_call]
-            unseen = [self.name(p) for p in tapped if p not in set(routed) and p.grad is not None]
-            if unseen:
-                self._warn(UNSEEN.format(unseen))
-        else:
-            routed = tapped
-            if not self._found_by(selection):
-                self._refuse(group, [])
-            self._require(routed, group)
-        group["routed"] = [self._places[p][1] for p in routed]
-
-    def _found_by(self, selection: Selection) -> list[Tensor]:
-        """All tapped parameters of the groups that share a choice: it may name layers of one only."""
+    def _probed(self, choice: LayerChoice) -> list[Tensor]:
+        """Probed weights of the groups that share a choice: it may name layers of one only."""
         return [
-            parameter
-            for group, own in zip(self._groups, self._selections, strict=True)
-            for parameter in group["params"]
-            if own is selection and parameter in self._taps
+            weight
+            for weight in self._finder.probes
+            if weight in self._groups and self._choice(self._groups[weight]).plain == choice.plain
         ]
 
-    def _refuse_borrowed(self) -> None:
-        if self._taps.bypassed:
-            raise RuntimeError(BORROWED)
-
-    def _require(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        unseen = [p for p in parameters if p not in self._taps or not self._taps[p].last_call]
-        unseen = [p for p in unseen if p.grad is not None]
+    def _require(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        """Raise if a weight has a gradient, but no layer that owns it ran."""
+        probes = self._finder.probes
+        unseen = [
+            weight
+            for weight in weights
+            if weight.grad is not None and not (weight in probes and probes[weight].last_call)
+        ]
         if unseen:
             self._refuse(group, unseen)
 
     def _refuse(self, group: dict[str, Any], unseen: list[Tensor]) -> None:
-        names = [self.name(parameter) for parameter in unseen]
+        probes = self._finder.probes
+        names = [probes[w].name if w in probes else f"parameter {self.position(w)}" for w in unseen]
         raise RuntimeError(
-            f"layers={group['layers']!r} routes parameters whose layers have not run forward "
-            f"since the optimizer was made{': ' if names else ''}{', '.join(names)}; nothing "
-            "was updated. Pass model=, or leave them out of layers"
+            f"layers={self._choice(group).plain!r} routes parameters whose layers have not run forward "
+            f"since the optimizer was made{': ' if names else ''}{', '.join(names)}; nothing was updated. "
+            "Call attach(model), or leave them out of layers"
         )
 
-    def _masks(self, parameter: Tensor) -> bool:
-        """Whether the gradient of a tapped layer is to be masked in backward."""
-        if self._owner() is None:
-            return False
-        group, position = self.group(parameter), self._places[parameter][1]
-        if group["routed"] is not None:
-            return position in group["routed"]
-        return group["layers"] != "head" or parameter is self._head()
+    def _agree(self) -> None:
+        """Find the processes that replicate this model; route nothing where they do not agree."""
+        self.replicas.found = self._finder.process_group
+        self.replicas.of(list(self._routed))
+        names = [(probe.name, tuple(weight.shape)) for weight, probe in self._routed.items()]
+        everyone = self.replicas.gather(names)
+        if any(other != names for other in everyone):
+            self.warn(DISAGREE.format("; ".join(f"rank {r}: {n}" for r, n in enumerate(everyone))))
+            self._finder.keep(set())
+            self._routed.clear()
+        elif self._routed and len(everyone) == 1 and _several_processes():
+            self.warn(SEPARATE)
 
-    def _masked(
-        self, parameter: Tensor, layer: Layer, input: Tensor, output: Tensor, gradient: Tensor
-    ) -> tuple[Tensor | None, Tensor]:
-        """Algorithm 3's gradient, or the plain one of a layer that turns out not to be routed."""
-        masks = self._masks(parameter)
-        rule = update.rule(self._state[parameter], self.group(parameter)) if masks else None
-        if rule is None or rule.is_whole(layer.weight[0].numel()):
-            return None, weight_gradient(layer, input.to(gradient.dtype), gradient)
-        use = self._uses[parameter] = self._uses.get(parameter, 0) + 1
-        rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
-        key = self.key(parameter, use, rank)
-        masked, sums = masked_gradient(rule, key, layer, input, output, gradient)
-        return sums, masked
-
-    def _warn(self, message: str) -> None:
-        """Warn once per optimizer."""
+    def warn(self, message: str) -> Any:
+        """Warn once per optimizer; returns None, for there is nothing to route."""
         if message not in self._warned:
             self._warned.add(message)
             warnings.warn(message, stacklevel=2)
 
 
-def _moments(
-    lipschitz: str, signed: bool, layer: Layer, input: Tensor, output: Tensor, gradient: Tensor
-) -> tuple[Tensor | None, None]:
-    return statistic(lipschitz, signed, layer, input, output, gradient), None
+def _several_processes() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1

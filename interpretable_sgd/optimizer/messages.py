@@ -1,26 +1,30 @@
-"""What an optimizer will not do in silence, and the words in which it says so."""
+"""What the optimizers will not do in silence, and the words in which they say so."""
 
-from torch import Tensor
-
-from interpretable_sgd.optimizer.sharding import whole
-
-CE3 = (
-    "masks per sample do not descend the loss: on a separable two-class problem this algorithm "
-    "ends at 0 % accuracy with a growing loss (counterexample CE3 in docs/method.md); watch "
-    "bias_ratio(), or use mask='shared'"
-)
 NO_HEAD = (
-    "no head to route: the last Linear layer has a forward of its own, or no Linear or convolution "
-    "layer that owns a parameter has run forward. Every parameter gets plain SGD"
+    "layers='head' found nothing to route: {}. Every parameter gets the plain update; name the layer "
+    "with layers= to route it"
 )
-UNSEEN = "used without their layer's forward, so trained unmasked: {}"
-BORROWED = (
-    "a model ran with other tensors in place of the optimizer's parameters, as by "
-    "torch.func.functional_call, so its activations tell nothing of them; nothing was updated. Call "
-    "the module itself, or pass layers='none'"
+NO_LAYER = "no Linear or convolution layer that owns a parameter of the optimizer has run forward"
+FOREIGN = (
+    "the last layer with weights that ran is {}, which cannot be routed: it is no plain Linear layer or "
+    "convolution whose trained weight belongs to this optimizer"
+)
+NOT_LOGITS = (
+    "the last Linear layer that ran is '{}' with {} outputs, which is the size of none of the model's "
+    "outputs"
+)
+SEVERAL = (
+    "several layers return an output of the model: {}; routed is the last that ran, '{}'. Choose with "
+    "layers="
+)
+UNSEEN = "used without their layer's forward, so trained plainly: {}"
+NO_STATISTICS = (
+    "the gradient of {} came without the layer's statistics, as from torch.autograd.grad, "
+    "backward(inputs=...), functional_call or a loss too small for its square: it cannot be routed, and "
+    "is trained plainly in such steps. Call backward() on the loss"
 )
 LOST = (
-    "the loaded state routes {}, but holds no statistics of it: its masks start afresh. With "
+    "the loaded state is of phase {!r}, but holds no statistics of a routed layer: forming starts afresh. With "
     "torch.distributed.checkpoint, take a training step before get_optimizer_state_dict, which asks "
     "only for what the optimizer holds by then"
 )
@@ -29,25 +33,28 @@ SPLIT = (
     "whose weight runs as a DTensor; fully_shard is supported"
 )
 REPLICAS = (
-    "torch.nn.DataParallel trains copies of the layers in threads, and InterpretableSGD does not see "
-    "what runs through them; use DistributedDataParallel"
+    "torch.nn.DataParallel trains copies of the layers in threads, which the optimizer does not see; use "
+    "DistributedDataParallel"
 )
 CAPTURED = (
-    "step() cannot be captured in a CUDA graph, which would repeat one mask for ever; capture "
-    "forward and backward, and call step() after each replay"
+    "step() cannot be captured in a CUDA graph before the layers have settled, since every step selects "
+    "anew; capture forward and backward, and call step() after each replay"
 )
-
-
-def require_dense(gradient: Tensor, name: str) -> None:
-    """Raise if the gradient of a routed layer is sparse: a mask is not."""
-    if gradient.is_sparse:
-        raise RuntimeError(f"a routed layer needs a dense gradient, got a sparse one for {name}")
-
-
-def require_finite(tensor: Tensor, what: str, name: str) -> None:
-    """Raise if a gradient or a statistic is NaN or infinite anywhere, on any process."""
-    values = tensor.coalesce().values() if tensor.is_sparse else whole(tensor)
-    if not values.isfinite().all():
-        raise FloatingPointError(
-            f"the {what} of {name} is not finite, and nonfinite='raise'; nothing was updated"
-        )
+SEPARATE = (
+    "several processes run and no DistributedDataParallel or fully_shard model was found, so each "
+    "selects from its own samples. If they average gradients in another way, pass process_group= to "
+    "attach()"
+)
+DISAGREE = (
+    "the processes of this model route different weights ({}), as under ZeroRedundancyOptimizer: "
+    "every parameter gets the plain update. Shard with fully_shard instead"
+)
+CE3 = (
+    "Algorithm 3 as printed does not descend the loss: on a separable two-class problem it ends at 0 % "
+    "accuracy with a growing loss (counterexample CE3 in docs/method.md); watch bias_ratio(), or use "
+    "method='routed'"
+)
+UNSETTLED = (
+    "{} has not settled: a row reads up to {} connections, not {}. {}; optimizer.settle() cuts at the next "
+    "step"
+)

@@ -1,112 +1,102 @@
-"""The routing options of a param group: defaults that depend on one another, and checks at the door."""
+"""The options of a param group, checked at the door."""
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
 
-from interpretable_sgd.optimizer.scores import SCORES
+from interpretable_sgd.optimizer.layer_choice import Layers
 
-MASKS = ("shared", "shared-current", "per-sample")
-DRAWS = ("independent", "systematic", "unit")
-CORRECTIONS = ("none", "unbiased")
-PROBABILITIES = ("waterfill", "paper")
-NONFINITE = ("allow", "raise")
-KEYWORDS = ("head", "all", "none")
-KEYS = (
-    "block_size",
-    "sparsity",
-    "layers",
-    "lipschitz",
-    "mask",
-    "draw",
-    "correction",
-    "probabilities",
-    "floor",
-    "shrink",
-    "horizon",
-    "narrowing",
-    "foresight",
-    "memory",
-    "nonfinite",
-    "seed",
-)
-FLOOR, SHRINK, HORIZON = 0.05, 30.0, 250
+MethodName = Literal["routed", "shared", "algorithm3"]
 
 
-def completed(group: dict[str, Any]) -> dict[str, Any]:
-    """The group with every `None` replaced by the default for its mode, checked.
+@dataclass(frozen=True)
+class Options:
+    """What `InterpretableSGD` and `InterpretableAdamW` take beside the base optimizer's arguments.
 
-    Narrowing and shrinking belong to the default mode: shared biased masks. Algorithm 3 as printed
-    knows neither; unbiased masks are for speed of descent, where gamma = 1/2 is best (Theorem B).
+    See `InterpretableSGD` for meanings.
 
     Raises:
-        ValueError: an option out of its range, or options that contradict one another.
+        ValueError, TypeError: an option out of its range, or two that contradict one another.
     """
-    _check_names(group)
-    paper, unbiased = group["probabilities"] == "paper", group["correction"] == "unbiased"
-    routing = group["mask"] != "per-sample" and not paper and not unbiased
-    defaults = {
-        "sparsity": -1.0 if unbiased and not paper else 0.0,
-        "floor": 0.0 if paper else FLOOR,
-        "shrink": SHRINK if routing else 0.0,
-        "horizon": HORIZON if routing else 0,
-    }
-    group = group | {key: value for key, value in defaults.items() if group[key] is None}
-    _check_ranges(group)
-    _check_modes(group)
-    return group
+
+    block_size: float = 5
+    layers: Layers = "head"
+    method: MethodName = "routed"
+    form: float | None = None
+    settle: float | None = None
+    lookahead: float = 10.0
+    sparsity: float = 0.0
+    exploration: float = 0.05
+    shrink: float = 30.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(MethodName):
+            names = ", ".join(map(repr, get_args(MethodName)))
+            raise ValueError(f"method must be one of {names}, got {self.method!r}")
+        if self.method == "routed":
+            self._require("block_size", lambda k: _is_integer(k) and k > 0, "a positive integer")
+        self._require("block_size", lambda k: _is_number(k) and k > 0, "positive and finite")
+        for name in ("form", "settle"):
+            self._require(
+                name,
+                lambda limit: limit is None or _is_limit(limit),
+                "a number of steps (an int of at least 0), a share of the largest learning rate "
+                "(a float in (0, 1)), math.inf or None",
+            )
+        self._require("lookahead", _is_finite, "at least 0, and finite")
+        self._require("sparsity", lambda s: _is_number(s) and s <= 1, "at most 1, and finite")
+        self._require("exploration", lambda e: _is_finite(e) and e < 1, "in [0, 1)")
+        self._require("shrink", _is_finite, "at least 0, and finite")
+        self._require("seed", _is_integer, "an integer")
+        if self.method == "algorithm3" and self.sparsity == 1:
+            raise ValueError(
+                "sparsity must be below 1 for method='algorithm3', whose exponent is "
+                "1 / (1 - sparsity), got 1"
+            )
+        if _same_kind(self.form, self.settle) and not _in_order(self.form, self.settle):
+            raise ValueError(
+                f"settle must come after form, got form={self.form!r} and settle={self.settle!r}"
+            )
+
+    def _require(self, name: str, holds: Any, wanted: str) -> None:
+        value = getattr(self, name)
+        if not holds(value):
+            raise ValueError(f"{name} must be {wanted}, got {value!r}")
+
+    @classmethod
+    def of(cls, group: Mapping[str, Any]) -> "Options":
+        """The options in a param group."""
+        return cls(**{name: group[name] for name in NAMES})
 
 
-def _check_names(group: dict[str, Any]) -> None:
-    names = {
-        "lipschitz": tuple(SCORES),
-        "mask": MASKS,
-        "draw": DRAWS,
-        "correction": CORRECTIONS,
-        "probabilities": PROBABILITIES,
-        "nonfinite": NONFINITE,
-    }
-    for key, allowed in names.items():
-        if group[key] not in allowed:
-            raise ValueError(f"{key} must be one of {', '.join(allowed)}, got {group[key]!r}")
+NAMES = tuple(field.name for field in fields(Options))
 
 
-def _check_ranges(group: dict[str, Any]) -> None:
-    def check(key: str, within: bool, wanted: str) -> None:
-        if not within:
-            raise ValueError(f"{key} must be {wanted}, got {group[key]!r}")
-
-    check("block_size", 0 < group["block_size"] < math.inf, "positive and finite")
-    check("sparsity", -math.inf < group["sparsity"] <= 1, "at most 1, and finite")
-    check("floor", 0 <= group["floor"] < 1, "in [0, 1)")
-    check("shrink", 0 <= group["shrink"] < math.inf, "at least 0, and finite")
-    horizon = group["horizon"]
-    check("horizon", isinstance(horizon, int) and horizon >= 0, "an integer of at least 0 steps")
-    check("foresight", 0 <= group["foresight"] < math.inf, "at least 0, and finite")
-    check("memory", 0 <= group["memory"] < 1, "in [0, 1)")
-    check("seed", isinstance(group["seed"], int), "an integer")
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _check_modes(group: dict[str, Any]) -> None:
-    per_sample = group["mask"] == "per-sample"
-    if group["probabilities"] == "paper" and group["sparsity"] == 1:
-        raise ValueError(
-            "sparsity must be below 1 for probabilities='paper', whose exponent is "
-            "1 / (1 - sparsity), got 1; use probabilities='waterfill' for exact top-K"
-        )
-    if group["draw"] == "unit" and not per_sample:
-        raise ValueError(f"draw='unit' needs mask='per-sample', got mask={group['mask']!r}")
-    if group["draw"] == "systematic" and per_sample:
-        raise ValueError("draw='systematic' needs a shared mask, got mask='per-sample'")
-    if group["draw"] == "unit" and SCORES[group["lipschitz"]].gated:
-        raise ValueError(
-            "draw='unit' needs a lipschitz score without weights ('weight', 'softmax' or "
-            f"'activation'), got lipschitz={group['lipschitz']!r}"
-        )
-    if group["draw"] == "unit" and group["probabilities"] == "paper" and group["floor"] > 0:
-        raise ValueError(
-            "floor must be 0 for draw='unit' with probabilities='paper': a product of two "
-            f"factors has no additive floor, got {group['floor']}"
-        )
-    waterfilled = group["probabilities"] == "waterfill"
-    if group["correction"] == "unbiased" and waterfilled and group["floor"] == 0:
-        raise ValueError("floor must be above 0 for correction='unbiased', which divides, got 0")
+def _is_finite(value: Any) -> bool:
+    return _is_number(value) and value >= 0
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_limit(value: Any) -> bool:
+    if _is_integer(value):
+        return bool(value >= 0)
+    return isinstance(value, float) and (0 < value < 1 or value == math.inf)
+
+
+def _same_kind(form: Any, settle: Any) -> bool:
+    return (
+        form is not None and settle is not None and isinstance(form, int) == isinstance(settle, int)
+    )
+
+
+def _in_order(form: Any, settle: Any) -> bool:
+    return bool(form <= settle if isinstance(form, int) else form >= settle)

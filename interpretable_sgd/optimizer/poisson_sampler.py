@@ -6,7 +6,7 @@ import torch
 from torch import distributed
 from torch.utils.data import Sampler
 
-from interpretable_sgd.optimizer.sampling import fold
+from interpretable_sgd.optimizer.sampling import hash_key
 
 
 class PoissonBatchSampler(Sampler[list[int]]):
@@ -74,7 +74,7 @@ class PoissonBatchSampler(Sampler[list[int]]):
         return self.steps
 
     def __iter__(self) -> Iterator[list[int]]:
-        key = fold(self.seed, self.epoch, self._rank())
+        key = hash_key(self.seed, self.epoch, self._rank())
         # Counted when a pass begins: one that is broken off is not drawn again either.
         self.epoch += 1
         return self._batches(torch.Generator().manual_seed(key >> 1))

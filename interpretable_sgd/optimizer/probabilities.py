@@ -76,7 +76,7 @@ def _top(constants: Tensor, block_size: float) -> Tensor:
     return above + tied * left / tied.sum(-1, keepdim=True)
 
 
-def literal(constants: Tensor, sparsity: float) -> Tensor:
+def paper_probabilities(constants: Tensor, sparsity: float) -> Tensor:
     """Probabilities of Algorithm 3 as printed: (L_cm / L)^(1 / (1 - s)), L the sum over the layer.
 
     Their sum is exp((1 - gamma) H_gamma) <= 1, H the Renyi entropy of L_cm / L: at most one of
@@ -89,7 +89,7 @@ def literal(constants: Tensor, sparsity: float) -> Tensor:
     Returns:
         pi in [0, 1], shape (..., O, M); 0 in a layer of zeros.
 
-    >>> literal(torch.tensor([[1.0, 3.0]]), sparsity=0)
+    >>> paper_probabilities(torch.tensor([[1.0, 3.0]]), sparsity=0)
     tensor([[0.2500, 0.7500]])
     """
     total = constants.sum((-2, -1), keepdim=True)

@@ -1,157 +1,288 @@
-"""Where layers meet the optimizer: taps on the outputs of the layers that own given parameters.
+"""Where layers meet the optimizer: a probe on the layers that own one weight.
 
-A tapped layer computes what it always did. In backward, next to its own gradients, it reduces
-(input, output gradient) to one weight-sized statistic, delivered as the gradient of a *probe*, a
-leaf tensor that nothing else uses. Autograd then treats the statistic as it treats `.grad`:
-micro-batches, repeated calls and tied layers add up, activation checkpointing counts once, a
-forward pass without backward leaves nothing behind, and no activation outlives the graph.
+A probe is a forward hook. While it observes, it ties a leaf tensor that nothing else uses into the
+graph, and backward delivers the layer's statistics as that leaf's gradient. Autograd then treats them
+as it treats `.grad`: micro-batches, repeated calls and tied layers add up, activation checkpointing
+counts once, a forward pass without backward leaves nothing behind, and no activation outlives the graph.
 
-Layers are tapped by swapping their class, as `torch.nn.utils.parametrize` and `fully_shard` do:
-module hooks set after `torch.compile` are ignored. `isinstance`, repr and state dict do not change,
-and copies and pickles of a tapped layer are plain.
+A method that selects per sample also computes the weight's gradient there, in place of autograd.
 """
 
-import functools
 import itertools
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._dynamo import convert_frame
 from torch.autograd import forward_ad
-from torch.nn.parameter import is_lazy
+from torch.utils.hooks import RemovableHandle, unserializable_hook
 
 from interpretable_sgd.optimizer.layer_gradients import Layer
 from interpretable_sgd.optimizer.messages import REPLICAS
-from interpretable_sgd.optimizer.sharding import stands_for
+from interpretable_sgd.optimizer.sharding import is_sharded, stands_for
 
-_FORWARDS = [plain.forward for plain in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)]
-_clock = itertools.count(1)
+Reduce = Callable[[Layer, Tensor, Tensor, Tensor, Sequence[Tensor]], tuple[Tensor, Tensor | None]]
+"""(layer, input, output, output gradient, constants) -> (statistics, weight gradient or None).
 
-Announce = Callable[[Tensor, Layer], None]
-Reduce = Callable[[Layer, Tensor, Tensor, Tensor], tuple[Tensor | None, Tensor | None]]
-"""(layer, input, output, output gradient) -> (statistic, weight gradient or None for autograd's).
-
-The output is empty unless the tap keeps it.
+The output is empty unless the probe keeps it; the constants are what `observe` was given.
 """
 
+PROBE = "_interpretable_probe"
+"""The key of a layer's `__dict__` under which its hook finds the probe."""
 
-def tick() -> int:
-    """The number of this call, in the order of all calls of layers."""
-    return next(_clock)
+_calls = itertools.count(1)
+_owners: weakref.WeakKeyDictionary[Layer, "WeightProbe"] = weakref.WeakKeyDictionary()
 
 
-class Tap:
-    """What the layers that own one parameter do with their activations.
+def next_call() -> int:
+    """The number of a call, in the order of all calls of layers."""
+    return next(_calls)
 
-    Until `settle`, they note when they ran, and the first of them is announced.
+
+class WeightProbe:
+    """A forward hook on the layers that own one weight.
 
     Args:
-        parameter: the weight that the tapped layers share.
-        name: of the first of them, in the model that ran.
-        announce: called with the parameter and the layer when one of them first runs.
+        weight: a parameter of the optimizer.
+        name: of the layer, in the model that ran.
 
     Attributes:
-        last_call: when a layer last ran, in the order of all calls; 0 for never, negative for
-            recomputations in backward.
-        signed: whether its first input had a negative entry.
-        bypassed: whether, since the last `take`, a layer ran with another weight than its parameter.
+        last_call: when a layer last ran, in the order of all calls of all layers; 0 for never, negative
+            for recomputations in backward.
+        output: of the last call, if it is still alive.
+        signed: whether the first input had a negative entry.
+        first_mean: of the first input, (M,); None of a convolution.
+        is_split: whether a layer ran with a weight that is a DTensor, as under tensor parallelism.
     """
 
-    def __init__(self, parameter: Tensor, name: str, announce: Announce) -> None:
-        self.parameter, self.name = parameter, name
+    def __init__(self, weight: Tensor, name: str) -> None:
+        self.weight, self.name = weight, name
         self.last_call = 0
-        self.signed = self.bypassed = False
-        self._captured = False
-        self._announce: Announce | None = announce
-        self._probe: Tensor | None = None
+        self.output: weakref.ref[Tensor] | None = None
+        self.signed = self.is_split = False
+        self.first_mean: Tensor | None = None
+        self._notes_calls = True
+        self._handles: weakref.WeakKeyDictionary[Layer, RemovableHandle] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._leaf: Tensor | None = None
         self._reduce: Reduce | None = None
-        self._replaces_gradient = False
-        self._keeps_output = False
+        self._constants: tuple[Tensor, ...] = ()
+        self._flags = (False, False)
+        self._compiles = True
+        self._captured = False
+        self._mask: RemovableHandle | None = None
+        self._support: Tensor | None = None
 
-    def settle(self) -> None:
-        """What is routed is known: note no more calls."""
-        self._announce = None
+    def install(self, layer: Layer) -> None:
+        """Hook a layer, once.
 
-    def restart(self, announce: Announce) -> None:
-        """As new, except that the layers stay tapped."""
-        self.last_call, self._announce = 0, announce
-        self._probe = self._reduce = None
-
-    def connect(
-        self, shape: torch.Size, reduce: Reduce, *, replaces_gradient: bool, keeps_output: bool
-    ) -> None:
-        """Reduce from now on.
-
-        Args:
-            shape: of the statistic.
-            reduce: see `Reduce`.
-            replaces_gradient: the weight's gradient is the second value of `reduce`;
-                autograd's is never computed.
-            keeps_output: `reduce` needs the layer's output, so a copy is kept until backward.
+        Raises:
+            RuntimeError: another optimizer's probe is on it.
         """
-        weight = self.parameter
-        dtype = torch.promote_types(weight.dtype, torch.float32)
-        self._probe = torch.zeros(shape, dtype=dtype, device=weight.device, requires_grad=True)
-        self._reduce = reduce
-        self._replaces_gradient, self._keeps_output = replaces_gradient, keeps_output
+        if _owners.setdefault(layer, self) is not self:
+            raise RuntimeError(
+                f"{layer} already belongs to another interpretable optimizer: call that one's detach() "
+                "first"
+            )
+        if layer not in self._handles:
+            if convert_frame.FRAME_COUNTER:
+                # Code that was compiled before does not look at new hooks.
+                torch.compiler.reset()
+            layer.__dict__[PROBE] = self
+            self._handles[layer] = layer.register_forward_hook(forward_hook)
+
+    def _unhook(self) -> None:
+        for layer, handle in self._handles.items():
+            handle.remove()
+            layer.__dict__.pop(PROBE, None)
+        self._handles.clear()
+
+    def remove(self) -> None:
+        """Leave every layer and the weight as they were."""
+        self.rest()
+        self._unhook()
+        for layer in self.layers:
+            del _owners[layer]
 
     @property
-    def waiting(self) -> Tensor | None:
-        """The statistic since the last `take`."""
-        return None if self._probe is None else self._probe.grad
+    def layers(self) -> list[Layer]:
+        """The layers that own the weight, as far as they were found."""
+        return [layer for layer, probe in _owners.items() if probe is self]
 
-    def take(self) -> Tensor | None:
-        """The statistic since the last call, and forget it."""
-        statistic, self.bypassed = self.waiting, False
-        if statistic is None or self._probe is None:
+    def note_calls(self, on: bool) -> None:
+        """Note from now on when a layer runs, or note it no longer."""
+        self._notes_calls = on
+        for layer in self.layers if on else ():
+            self.install(layer)
+        self.last_call, self.output = 0 if on else self.last_call, None
+
+    def observe(
+        self,
+        shape: Sequence[int],
+        reduce: Reduce,
+        constants: tuple[Tensor, ...] = (),
+        *,
+        replaces_gradient: bool = False,
+        keeps_output: bool = False,
+        compiles: bool = True,
+    ) -> None:
+        """Reduce every backward pass to statistics from now on.
+
+        Args:
+            shape: of the statistics.
+            reduce: see `Reduce`.
+            constants: tensors that `reduce` reads.
+            replaces_gradient: the weight's gradient is the second value of `reduce`; autograd's is never
+                computed.
+            keeps_output: `reduce` needs the layer's output, so a copy is kept until backward.
+            compiles: whether torch.compile can trace `reduce` once for all steps.
+        """
+        weight = self.weight
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        for layer in self.layers:
+            self.install(layer)
+        if self._leaf is None or self._leaf.shape != torch.Size(shape) or self._leaf.dtype != dtype:
+            self._leaf = torch.zeros(shape, dtype=dtype, device=weight.device, requires_grad=True)
+        self._reduce, self._constants = reduce, constants
+        self._flags, self._compiles = (replaces_gradient, keeps_output), compiles
+
+    def rest(self, support: Tensor | None = None) -> None:
+        """Observe nothing until told to, and let no gradient pass off a support, boolean (O, M)."""
+        self._leaf = self._reduce = None
+        self._constants = ()
+        if not self._notes_calls:
+            self._unhook()
+        if support is not None and support is self._support:
+            return
+        if self._mask is not None:
+            self._mask.remove()
+            self._mask = None
+        self._support = support
+        # The gradient of a sharded weight passes no hook of its own: the step masks its update.
+        if support is not None and self.weight.requires_grad and not is_sharded(self.weight):
+            self._mask = self.weight.register_hook(unserializable_hook(_Mask(support)))
+
+    @property
+    def is_observing(self) -> bool:
+        """Whether backward passes are reduced."""
+        return self._reduce is not None
+
+    @property
+    def size(self) -> int:
+        """Number of statistics that a backward pass brings."""
+        return 0 if self._leaf is None else self._leaf.numel()
+
+    def zeros(self) -> Tensor:
+        """The statistics of no sample."""
+        return torch.zeros_like(self._leaf, requires_grad=False)  # type: ignore[arg-type]
+
+    def pop(self) -> Tensor | None:
+        """The statistics since the last call, and forget them; None if no backward pass brought any."""
+        statistics = None if self._leaf is None else self._leaf.grad
+        if statistics is None or self._leaf is None:
             return None
         # A CUDA graph writes to the memory it was captured with, anew in every replay.
         if self._captured:
-            return statistic.clone()
-        self._probe.grad = None
-        return statistic
+            return statistics.clone()
+        self._leaf.grad = None
+        return statistics
 
-    def bypass(self, layer: Layer) -> None:
-        """The layer runs with a weight that is not the optimizer's."""
-        if getattr(layer, "_is_replica", False):
-            raise RuntimeError(REPLICAS)
-        self.bypassed = True
-
-    def forward(self, layer: Layer, plain: Any, input: Tensor) -> Tensor:
-        """The layer's own forward, with the probe tied in."""
-        if self._announce is not None:
-            self.note(layer, input)
-        if self._probe is None or self._reduce is None:
-            return plain.forward(layer, input)
+    def observed(self, layer: Layer, input: Tensor, output: Tensor) -> Tensor:
+        """The layer's output, with the leaf tied in where there is something to observe."""
+        if not torch.is_grad_enabled() or not _trains(layer.weight):
+            return output
+        if not stands_for(layer.weight, self.weight):
+            if getattr(layer, "_is_replica", False):
+                raise RuntimeError(REPLICAS)
+            return output
+        if self._notes_calls:
+            self._note(layer, input, output)
+        if self._leaf is None or self._reduce is None:
+            return output
         if input.is_cuda and torch.cuda.is_current_stream_capturing():
             self._captured = True
-        if self._probe.device != layer.weight.device:
-            self._probe = self._probe.detach().to(layer.weight.device).requires_grad_()
-        kept = (self._probe, layer, self._reduce, self._keeps_output)
-        if not self._replaces_gradient:
-            return _Tapped.apply(plain.forward(layer, input), input.detach(), None, *kept)
-        weight = layer.weight.detach()
-        if isinstance(layer, nn.Linear):
-            output = nn.functional.linear(input, weight, layer.bias)
-        else:
-            output = layer._conv_forward(input, weight, layer.bias)
-        return _Tapped.apply(output, input.detach(), layer.weight, *kept)
+        if self._leaf.device != layer.weight.device:
+            self._leaf = self._leaf.detach().to(layer.weight.device).requires_grad_()
+        tie = _tie if self._compiles else _tie_eagerly
+        return tie(self._leaf, self._reduce, self._constants, self._flags, layer, input, output)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def note(self, layer: Layer, input: Tensor) -> None:
-        """Remember that the layer runs now, and announce its first input."""
+    def _note(self, layer: Layer, input: Tensor, output: Tensor) -> None:
         first, recomputed = not self.last_call, torch._C._current_graph_task_id() != -1
+        if first:
+            self.is_split = is_sharded(layer.weight)
+            if isinstance(layer, nn.Linear):
+                self.first_mean = input.detach().reshape(-1, input.shape[-1]).float().mean(0)
+            self.signed = not input.is_complex() and bool((input < 0).any())
         # Checkpointed segments run again in backward, last first.
         if first or not recomputed:
-            self.last_call = -tick() if recomputed else tick()
-        if first and self._announce is not None:
-            self.signed = not input.is_complex() and bool((input < 0).any())
-            self._announce(self.parameter, layer)
+            call = next_call()
+            self.last_call = -call if recomputed else call
+            self.output = weakref.ref(output)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> None:
+        """Copies of a hooked layer are plain."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()
 
 
-class _Tapped(torch.autograd.Function):
-    """The identity on the output; the statistic is the probe's gradient."""
+def forward_hook(layer: Layer, input: tuple[Tensor], output: Tensor) -> Tensor:
+    """The hook of every probed layer: a function that pickle finds and torch.jit.script compiles."""
+    if torch.jit.is_scripting():  # type: ignore[attr-defined]
+        return output
+    else:
+        return _seen_by_probe(layer, input, output)
+
+
+def _seen_by_probe(layer: Layer, args: tuple[Any, ...], output: Tensor) -> Tensor:
+    probe = layer.__dict__.get(PROBE)
+    # A layer called by keyword hands its hooks no input.
+    if probe is None or not args:
+        return output
+    seen: Tensor = probe.observed(layer, args[0], output)
+    return seen
+
+
+class _Mask:
+    """A tensor hook: the gradient on a support, 0 off it."""
+
+    def __init__(self, support: Tensor) -> None:
+        self.support = support
+
+    def __call__(self, gradient: Tensor) -> Tensor:
+        return torch.where(self.support.view_as(gradient).to(gradient.device), gradient, 0)
+
+
+def _tie(
+    leaf: Tensor,
+    reduce: Reduce,
+    constants: tuple[Tensor, ...],
+    flags: tuple[bool, bool],
+    layer: Layer,
+    input: Tensor,
+    output: Tensor,
+) -> Tensor:
+    """The layer's output, whose backward reduces to the leaf's gradient."""
+    replaces_gradient, keeps_output = flags
+    weight = None
+    if replaces_gradient:
+        # The same numbers again, without autograd's own way to the weight.
+        weight, output = layer.weight, _plain_forward(layer, input)
+    result: Tensor = _Observed.apply(
+        output, input.detach(), weight, leaf, layer, reduce, keeps_output, *constants
+    )
+    return result
+
+
+_tie_eagerly = torch.compiler.disable(_tie)
+
+
+class _Observed(torch.autograd.Function):
+    """The identity on the output; the statistics are the leaf's gradient."""
 
     @staticmethod
     def forward(
@@ -159,14 +290,15 @@ class _Tapped(torch.autograd.Function):
         output: Tensor,
         input: Tensor,
         weight: Tensor | None,
-        probe: Tensor,
+        leaf: Tensor,
         layer: Layer,
         reduce: Reduce,
         keeps_output: bool,
+        *constants: Tensor,
     ) -> Tensor:
         ctx.layer, ctx.reduce = layer, reduce
         kept = output.detach().clone() if keeps_output else output.new_empty(0)
-        ctx.save_for_backward(input, kept)
+        ctx.save_for_backward(input, kept, *constants)
         # Not a view: an in-place activation may follow.
         ctx.mark_dirty(output)
         return output
@@ -174,78 +306,16 @@ class _Tapped(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         with torch.no_grad():
-            input, output = ctx.saved_tensors
-            statistic, weight_gradient = ctx.reduce(ctx.layer, input, output, gradients[0])
-        return gradients[0], None, weight_gradient, statistic, None, None, None
+            input, output, *constants = ctx.saved_tensors
+            statistics, weight = ctx.reduce(ctx.layer, input, output, gradients[0], constants)
+        return gradients[0], None, weight, statistics, None, None, None, *([None] * len(constants))
 
 
-def owners(model: nn.Module) -> Iterator[tuple[str, Layer]]:
-    """Names and modules of the Linear and convolution layers whose forward is torch's own.
-
-    Subclasses with their own forward, and layers with a parametrised or still lazy weight, are not
-    among them.
-    """
-    for name, module in model.named_modules():
-        known = "_tap" in module.__dict__ or type(module).forward in _FORWARDS
-        weight = module._parameters.get("weight")
-        if known and isinstance(weight, nn.Parameter) and not is_lazy(weight):
-            yield name, module  # type: ignore[misc]
-
-
-def is_foreign(module: nn.Module) -> bool:
-    """Whether a module is a Linear layer that cannot be routed.
-
-    Its forward is its own, or its weight is computed or frozen.
-    """
-    plain = "_tap" in module.__dict__ or type(module).forward in _FORWARDS
-    weight = module._parameters.get("weight")
-    learns = isinstance(weight, nn.Parameter) and weight.requires_grad
-    return isinstance(module, nn.Linear) and not (plain and learns)
-
-
-def attach(layer: Layer, tap: Tap) -> None:
-    """Let the layer's activations reach the tap, until `detach`."""
-    if layer.__dict__.get("_tap") is not tap:
-        layer.__dict__["_tap"] = tap
-        layer.__class__ = _tapped(type(layer))  # type: ignore[arg-type]
-
-
-def present(layer: Layer) -> Tap | None:
-    """The tap that a layer has."""
-    return layer.__dict__.get("_tap")
-
-
-def detach(layer: Layer) -> None:
-    """Make the layer plain again."""
-    # A class put on top since then, as parametrizations do, stays; without a tap all is plain.
-    layer.__dict__.pop("_tap", None)
-    if "_plain" in type(layer).__dict__:
-        layer.__class__ = type(layer).__dict__["_plain"]
-
-
-@functools.cache
-def _tapped(plain: Any) -> Any:
-    def forward(self: Layer, input: Tensor) -> Tensor:
-        tap = self.__dict__.get("_tap")
-        if tap is None or not torch.is_grad_enabled():
-            return plain.forward(self, input)
-        if not stands_for(self.weight, tap.parameter):
-            tap.bypass(self)
-            return plain.forward(self, input)
-        if not _trains(self.weight):
-            return plain.forward(self, input)
-        return tap.forward(self, plain, input)
-
-    def __reduce_ex__(self: Layer, protocol: Any) -> tuple[Any, ...]:
-        state = {key: value for key, value in self.__dict__.items() if key != "_tap"}
-        return _blank, (plain,), state
-
-    body = {
-        "forward": forward,
-        "__reduce_ex__": __reduce_ex__,
-        "_plain": plain,
-    }
-    return type(plain.__name__, (plain,), body)
+def _plain_forward(layer: Layer, input: Tensor) -> Tensor:
+    weight = layer.weight.detach()
+    if isinstance(layer, nn.Linear):
+        return nn.functional.linear(input, weight, layer.bias)
+    return layer._conv_forward(input, weight, layer.bias)
 
 
 def _trains(weight: Tensor) -> bool:
@@ -256,7 +326,3 @@ def _trains(weight: Tensor) -> bool:
         and forward_ad._current_level < 0
         and not torch.jit.is_tracing()  # type: ignore[attr-defined]
     )
-
-
-def _blank(plain: type[nn.Module]) -> nn.Module:
-    return plain.__new__(plain)

@@ -1,4 +1,4 @@
-"""What is read back from a routed layer."""
+"""The connections of a routed layer, as they are read back."""
 
 from typing import NamedTuple
 
@@ -6,18 +6,20 @@ from torch import Tensor
 
 
 class RoutedUnits(NamedTuple):
-    """The routing of one layer: O output units (`c`), M connections of each (`m`).
+    """O output units (`c`), M connections of each (`m`).
 
     Attributes:
-        probabilities: pi_cm that the next step draws from (shared masks), or the running
-            mean over samples (per-sample masks); in [0, 1], (O, M).
-        selected: share of the steps, or samples, so far in which a connection was selected;
-            in [0, 1], (O, M).
         support: |W_cm| >= threshold, boolean, (O, M).
-        block_size: K in force at the next step.
+        strength: Lipschitz constants of the gates, each as a share of its row's sum; 0 in a row that has
+            no statistics yet, (O, M).
+        probabilities: pi_cm in [0, 1], (O, M): that the next shared mask is drawn with; means over samples
+            under Algorithm 3; under the routed method 1, and 0 off a settled support.
+        settled: whether the support is fixed.
+        block_size: K, connections that a row keeps.
     """
 
-    probabilities: Tensor
-    selected: Tensor
     support: Tensor
-    block_size: float
+    strength: Tensor
+    probabilities: Tensor
+    settled: bool
+    block_size: int

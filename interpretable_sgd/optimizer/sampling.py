@@ -11,10 +11,10 @@ _WORD = (1 << 64) - 1
 _GAMMA, _MIX1, _MIX2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
-def fold(*words: int) -> int:
+def hash_key(*words: int) -> int:
     """Hash integers to one 64-bit key: SplitMix64 (Steele, Lea, Flood 2014), word by word.
 
-    >>> fold(0, 1) != fold(1, 0)
+    >>> hash_key(0, 1) != hash_key(1, 0)
     True
     """
     key = 0
@@ -55,32 +55,9 @@ def bernoulli(probabilities: Tensor, key: int) -> Tensor:
 
     Args:
         probabilities: pi in [0, 1], any shape.
-        key: from `fold`.
+        key: from `hash_key`.
 
     Returns:
         Boolean mask, same shape.
     """
     return uniform(probabilities.shape, key, probabilities.device) < probabilities
-
-
-def systematic(probabilities: Tensor, key: int) -> Tensor:
-    """A fixed number of coordinates per block: floor or ceil of sum pi, with marginals pi.
-
-    One uniform offset per block; coordinate m is selected when an integer + offset falls in
-    (pi_1 + ... + pi_(m-1), pi_1 + ... + pi_m]. Theorems A-F see only the marginals, so they hold
-    for these masks as for independent ones.
-
-    Args:
-        probabilities: pi in [0, 1], shape (..., M).
-        key: from `fold`.
-
-    Returns:
-        Boolean mask, same shape.
-    """
-    offset = uniform(probabilities.shape[:-1], key, probabilities.device).double()
-    ends = probabilities.double().cumsum(-1)
-    # Rounding must not turn a whole number of coordinates into one fewer.
-    ends = torch.where((ends - ends.round()).abs() < 1e-9, ends.round(), ends)
-    crossed = torch.ceil(ends - offset.unsqueeze(-1))
-    start = torch.zeros_like(crossed[..., :1])
-    return crossed.diff(dim=-1, prepend=start) > 0

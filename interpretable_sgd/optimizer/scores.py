@@ -1,77 +1,33 @@
 """Coordinate-wise Lipschitz constants of the gradient (Lemma 2), from activations.
 
-For layer weights, L_cm = mean_i h_ic x_im^2: the curvature h_ic of the loss in the output unit,
-times the squared activation. Index legend: `i` sample, `c` output unit, `m` input connection.
+L_icm = h_ic x_im^2: the curvature h_ic of a sample's loss in an output unit, times the squared
+activation. Index legend: `i` sample, `c` output unit, `m` input connection.
 
-A *score* names the constant a mask is drawn from:
-
-| score          | constant                            | what it is                                     |
-|----------------|-------------------------------------|------------------------------------------------|
-| `gate`         | delta_ic^2 (W_cm x_im)_+^2          | of the routing variable R_cm of Algorithm 2    |
-| `weight`       | delta_ic^2 x_im^2                   | of the weight; Fisher estimate, any loss       |
-| `softmax`      | p_ic (1 - p_ic) x_im^2              | of the weight; exact for a softmax head        |
-| `activation`   | x_im^2                              | the order of `weight` within a row             |
-| `contribution` | (W_cm x_im)_+^2                     | the order of `gate` within a row, per sample   |
+| curvature                 | h_ic                | what it is                                           |
+|---------------------------|---------------------|------------------------------------------------------|
+| `log_softmax_curvature`   | p_ic (1 - p_ic)     | exact for a softmax head, label-free                 |
+| `log_logistic_curvature`  | p_i (1 - p_i)       | the same for a head of one logit                     |
+| `fisher_curvature`        | delta_ic^2          | its mean under the model's own labels, for any loss  |
 """
-
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 
-class Score(NamedTuple):
-    """How a constant is put together: which curvature h, and whether the weight enters."""
+def fisher_curvature(output_gradient: Tensor) -> Tensor:
+    """delta^2, whose mean over labels drawn from the model is the curvature (Fisher identity).
 
-    curvature: str
-    gated: bool
-
-
-SCORES = {
-    "gate": Score("fisher", True),
-    "weight": Score("fisher", False),
-    "softmax": Score("softmax", False),
-    "activation": Score("one", False),
-    "contribution": Score("one", True),
-}
-
-
-def curvature(
-    kind: str, output: Tensor, output_gradient: Tensor, unit_dim: int, relative: bool = False
-) -> Tensor:
-    """h: second derivative of a sample's loss in the layer's output units.
-
-    `fisher`: delta^2, whose mean over labels drawn from the model is h exactly (Fisher identity);
-    up to the square of the batch size, which cancels in every probability.
-    `softmax`: p (1 - p), exact and label-free for softmax cross-entropy. `one`: 1.
+    Up to the square of the batch size, which cancels in every probability.
 
     Args:
-        kind: "fisher", "softmax" or "one".
-        output: the layer's output z.
-        output_gradient: delta = d loss / d z, same shape.
-        unit_dim: dimension of the output units `c`.
-        relative: divide by the largest h of the sample, which masks per sample do not notice;
-            so no sample, however sure the network is of it, underflows as a whole.
+        output_gradient: delta = d loss / d z, any shape.
 
     Returns:
         h >= 0, same shape, at least float32: half-precision squares underflow.
     """
     dtype = torch.promote_types(output_gradient.dtype, torch.float32)
-    if kind == "one":
-        return torch.ones_like(output_gradient, dtype=dtype)
-    # Units come first only where there is no batch dimension.
-    per_sample = tuple(range(int(unit_dim != 0), output_gradient.dim()))
-    if kind == "fisher":
-        delta = output_gradient.to(dtype)
-        if relative and delta.numel():
-            largest = delta.abs().amax(per_sample, keepdim=True)
-            delta = delta / torch.where(largest > 0, largest, 1)
-        return delta.square()
-    logs = log_softmax_curvature(output.to(dtype), unit_dim)
-    if relative and logs.numel():
-        largest = logs.amax(per_sample, keepdim=True)
-        logs = logs - torch.where(largest.isfinite(), largest, 0)
-    return logs.exp()
+    return output_gradient.to(dtype).square()
 
 
 def log_softmax_curvature(logits: Tensor, dim: int = -1) -> Tensor:
@@ -89,16 +45,16 @@ def log_softmax_curvature(logits: Tensor, dim: int = -1) -> Tensor:
     return logs + (-logs.expm1()).log().scatter(dim, likeliest, others)
 
 
-def softmax_curvature(logits: Tensor, dim: int = -1) -> Tensor:
-    """p (1 - p) of softmax probabilities: see `log_softmax_curvature`.
+def log_logistic_curvature(logits: Tensor) -> Tensor:
+    """log p (1 - p) of the logistic probability of one logit.
 
-    >>> bool(softmax_curvature(torch.tensor([40.0, 0.0]))[0] > 0)
-    True
+    >>> log_logistic_curvature(torch.tensor([400.0]))
+    tensor([-400.])
     """
-    return log_softmax_curvature(logits, dim).exp()
+    return logsigmoid(logits) + logsigmoid(-logits)
 
 
-def gate(weight: Tensor, positive: Tensor, negative: Tensor | None = None) -> Tensor:
+def gate(weight: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
     """Constants of the routing variables: G_cm = (W_cm)_+^2 L+_cm + (W_cm)_-^2 L-_cm.
 
     d^2 f / d R_cm^2 at R = 1 is h_c (W_cm x_m)^2, so masks drawn from G select what Dynamic-K
@@ -106,11 +62,10 @@ def gate(weight: Tensor, positive: Tensor, negative: Tensor | None = None) -> Te
 
     Args:
         weight: W, (O, M).
-        positive: L+ = mean_i h_ic (x_im)_+^2, (..., O, M).
-        negative: L- = mean_i h_ic (x_im)_-^2; None where activations are never negative.
+        positive: L+ = mean_i h_ic (x_im)_+^2, (O, M).
+        negative: L- = mean_i h_ic (x_im)_-^2, (O, M).
 
     Returns:
-        G >= 0, shape of `positive`.
+        G >= 0, (O, M).
     """
-    gates = weight.clamp(min=0).square() * positive
-    return gates if negative is None else gates + weight.clamp(max=0).square() * negative
+    return weight.clamp(min=0).square() * positive + weight.clamp(max=0).square() * negative

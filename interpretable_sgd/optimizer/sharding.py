@@ -1,7 +1,7 @@
-"""Weights that lie in parts on several processes (FSDP2): decided on whole, updated in parts.
+"""Weights that are sharded over processes (FSDP2): decided on whole, updated in parts.
 
-Masks compare the connections of a row, so they are drawn from the whole weight, which is gathered,
-and from a statistic that every process holds whole. Gradient, momentum and update stay in parts.
+A selection compares the connections of a row, so it is made from the whole weight, which is gathered,
+and from statistics that every process holds whole. Gradient, momentum and update stay sharded.
 """
 
 import torch.distributed as dist
@@ -16,12 +16,12 @@ def is_sharded(tensor: Tensor) -> bool:
     return dist.is_available() and isinstance(tensor, DTensor)
 
 
-def whole(tensor: Tensor) -> Tensor:
+def gather(tensor: Tensor) -> Tensor:
     """A DTensor gathered from all its processes, which must all ask; other tensors as they are."""
     return tensor.full_tensor() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
 
 
-def spread(tensor: Tensor, like: Tensor) -> Tensor:
+def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
     """A whole tensor, the same on every process, in shape, dtype and parts as another.
 
     Args:

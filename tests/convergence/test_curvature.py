@@ -53,6 +53,23 @@ def test_ten_products_are_within_ten_per_cent_of_the_dense_eigenvalue(seed, acti
     assert found - 1e-9 <= again <= exact * (1 + 1e-9)
 
 
+def test_it_is_followed_along_a_run_within_ten_per_cent():
+    """Readings ten steps apart, as `Conditions` takes them: from the vector before, 4 products."""
+    model = net(0, nn.Tanh())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    vector, ratios = None, []
+    for step in range(101):
+        if step % 10 == 0:
+            exact = float(torch.linalg.eigvalsh(dense(model))[-1])
+            steps = 10 if vector is None else 4
+            found, vector = largest_curvature(model, loss, start=vector, steps=steps)
+            ratios.append(found / exact)
+        optimizer.zero_grad()
+        loss(model).backward()
+        optimizer.step()
+    assert min(ratios) >= 0.9 and max(ratios) <= 1 + 1e-9
+
+
 def test_learning_rates_of_param_groups_scale_it_and_what_does_not_move_does_not_count():
     model = net(0, nn.Tanh())
     scales = {"0.weight": 0.3, "0.bias": 0.1, "2.weight": 0.02}

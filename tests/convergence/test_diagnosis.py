@@ -1,5 +1,6 @@
 """Faults are named, sound runs are not accused, and conditions are counted."""
 
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -180,18 +181,22 @@ def test_readings_keep_to_their_budget(monkeypatch, cost):
     net = nn.Linear(1, 1)
     reader = Conditions(net, torch.optim.SGD(net.parameters(), lr=0.1), lambda m: m.weight.sum())
 
-    def read():
-        now[0] += cost
-        reader._readings += 1
-        return {"value": 1.0}
+    def reading(name, times):
+        def read():
+            now[0] += times * cost
+            return {name: 1.0}
 
-    monkeypatch.setattr(reader, "_read", read)
-    taken = 0
-    for _ in range(5000):
-        taken += len(reader.read())
+        return read
+
+    monkeypatch.setattr(reader, "_gradients", reading("gradients", 1))
+    monkeypatch.setattr(reader, "_curvature", reading("curvature", 3))
+    taken = Counter()
+    for _ in range(20_000):
+        taken.update(reader.read())
         now[0] += 1
-    assert taken >= 0.8 * 0.05 * now[0] / cost
-    assert (taken - 1) * cost <= 0.05 * now[0]
+    for name, times in (("gradients", 1), ("curvature", 3)):
+        assert taken[name] >= 0.7 * 0.025 * now[0] / (times * cost)
+        assert (taken[name] - 1) * times * cost <= 0.025 * now[0]
 
 
 @pytest.mark.parametrize(("scale", "noise"), [(1 / 8, 0.1), (8, 0.1), (1 / 8, 1), (8, 1)])

@@ -173,7 +173,7 @@ def test_refusals_leave_the_model_as_it_was(model, arguments, error, message):
 
 
 def test_a_model_without_layers():
-    with pytest.raises(ValueError, match=r"neither a plain nn.Linear nor a 1x1 nn.Conv2d"):
+    with pytest.raises(ValueError, match=r"neither a Linear layer nor a 1x1 convolution"):
         route(nn.ReLU())
 
 

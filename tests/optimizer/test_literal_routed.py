@@ -81,8 +81,10 @@ def test_a_factor_on_the_gradient_is_carried_to_what_is_dropped() -> None:
     x, delta = [[1.0, 1.0]], [[0.5]]
     plain = RoutedTwin([[1.0, 3.0]], block_size=1).step(x, delta, lr=0.1)
     scaled = RoutedTwin([[1.0, 3.0]], block_size=1)
-    halved = scaled.step(x, delta, lr=0.2, grad=[[0.25, 0.25]])
+    # Backward leaves u = (0, 1/2), of which clipping makes half.
+    halved = scaled.step(x, delta, lr=0.2, grad=[[0.0, 0.25]])
     assert halved.weight[0] == pytest.approx(plain.weight[0])
+    assert scaled.gbar[0] == pytest.approx([0.025, 0.025])
 
 
 @pytest.mark.parametrize("phase", ["form", "route"])
@@ -94,7 +96,7 @@ def test_forming_and_short_rows_are_torch_sgd(phase: str) -> None:
     sgd = torch.optim.SGD([weight], lr=0.3, momentum=0.9, weight_decay=0.01)
     for _ in range(30):
         delta, _ = deltas(twin.W, x, y)
-        twin.step(x.tolist(), delta, lr=0.6, brake=0.5, phase=phase, shrink=1e-3)
+        twin.step(x.tolist(), delta, lr=0.6, brake=0.5, phase=phase, narrow=1e-3)
         sgd.zero_grad()
         cross_entropy(x @ weight.T, y).backward()
         sgd.step()
@@ -105,7 +107,7 @@ def test_forming_and_short_rows_are_torch_sgd(phase: str) -> None:
 def test_settled_steps_are_torch_sgd_on_the_sub_model() -> None:
     x, y, W = drawn(24, 8, 3, seed=1)
     twin = RoutedTwin(W, block_size=3, momentum=0.9, weight_decay=0.01)
-    trained(twin, x, y, 20, lr=0.3, shrink=1e-3)
+    trained(twin, x, y, 20, lr=0.3, narrow=1e-3)
     twin.settle()
     S = torch.tensor(twin.S)
     assert S.sum(1).tolist() == [3, 3, 3]
@@ -117,7 +119,7 @@ def test_settled_steps_are_torch_sgd_on_the_sub_model() -> None:
     values.data = torch.tensor(twin.W, dtype=torch.float64)[S]
     for _ in range(40):
         delta, _ = deltas(twin.W, x, y)
-        left = twin.step(x.tolist(), delta, lr=0.3, shrink=1e-3)
+        left = twin.step(x.tolist(), delta, lr=0.3, narrow=1e-3)
         sgd.zero_grad()
         cross_entropy(x @ torch.zeros(S.shape).double().masked_scatter(S, values).T, y).backward()
         sgd.step()
@@ -139,11 +141,27 @@ def test_settling_keeps_the_largest_shares_and_opens_dead_rows() -> None:
 def test_shrink_by_hand() -> None:
     """No shares: pi = K / M for all. Then pi = (1, 1/2, 1/2, 0)."""
     twin = RoutedTwin([[1.0, -1.0, 0.1, 0.0]], block_size=2)
-    none = twin.step([[0.0] * 4], [[0.0]], lr=0.1, shrink=0.4)
+    none = twin.step([[0.0] * 4], [[0.0]], lr=0.1, narrow=0.4)
     assert none.weight[0] == pytest.approx([0.8, -0.8, 0.0, 0.0])
     twin.share = [[9.0, 1.0, 1.0, 0.0]]
-    some = twin.step([[0.0] * 4], [[0.0]], lr=0.1, shrink=0.4)
+    some = twin.step([[0.0] * 4], [[0.0]], lr=0.1, narrow=0.4)
     assert some.weight[0] == pytest.approx([0.8, -0.6, 0.0, 0.0])
+
+
+def test_fade_by_hand() -> None:
+    """pi = (1, 1/2, 1/2, 0); a weight of pi = 0 is left 1 - p, whichever steps lead to p."""
+    twin = RoutedTwin([[1.0, -1.0, 0.1, 1.0]], block_size=2, shipped=True)
+    twin.share = [[9.0, 1.0, 1.0, 0.0]]
+    nothing = [[0.0] * 4], [[0.0]]
+    assert twin.step(*nothing, lr=0.1, narrow=0.5).weight[0] == pytest.approx([1, -0.75, 0.075, 0.5])
+    assert twin.step(*nothing, lr=0.1, narrow=0.9).weight[0][3] == pytest.approx(0.1)
+
+
+def test_a_row_without_shares_keeps_its_largest_weights_as_shipped() -> None:
+    twin = RoutedTwin([[1.0, -2.0, 3.0], [0.0] * 3], block_size=2, shipped=True)
+    twin.gbar = [[-1.0, 1.0, 1.0], [1.0, -1.0, 1.0]]
+    twin.settle()
+    assert twin.S == [[False, True, True], [False, True, False]]
 
 
 def test_max_against_sum_points_uphill_and_is_guarded() -> None:

@@ -1,5 +1,6 @@
-"""Bad options are refused by name and value; defaults follow the mode."""
+"""Bad options are refused by name and value, wherever they come in."""
 
+import inspect
 import math
 import re
 from typing import Any
@@ -8,94 +9,83 @@ import pytest
 import torch
 from torch import nn
 
-from interpretable_sgd import InterpretableSGD
-from interpretable_sgd.optimizer.options import KEYS, completed
+from interpretable_sgd import InterpretableAdamW, InterpretableSGD
+from interpretable_sgd.optimizer.options import NAMES, Options
 
-PAPER = {"probabilities": "paper"}
-UNIT = {"draw": "unit"}
-PER_SAMPLE = {"mask": "per-sample"}
-UNBIASED = {"correction": "unbiased"}
-SCORES = "gate, weight, softmax, activation, contribution"
+SHARED = {"method": "shared"}
+ALGORITHM3 = {"method": "algorithm3"}
+LIMIT = (
+    "must be a number of steps (an int of at least 0), a share of the largest learning rate (a float "
+    "in (0, 1)), math.inf or None, got"
+)
 BAD = [
-    ({"block_size": 0}, "block_size must be positive and finite, got 0"),
-    ({"block_size": -3}, "block_size must be positive and finite, got -3"),
-    ({"block_size": math.inf}, "block_size must be positive and finite, got inf"),
-    ({"block_size": math.nan}, "block_size must be positive and finite, got nan"),
+    ({"block_size": 0}, "block_size must be a positive integer, got 0"),
+    ({"block_size": -3}, "block_size must be a positive integer, got -3"),
+    ({"block_size": 2.5}, "block_size must be a positive integer, got 2.5"),
+    ({"block_size": True}, "block_size must be a positive integer, got True"),
+    ({"block_size": "5"}, "block_size must be a positive integer, got '5'"),
+    (SHARED | {"block_size": 0}, "block_size must be positive and finite, got 0"),
+    (SHARED | {"block_size": math.inf}, "block_size must be positive and finite, got inf"),
+    (SHARED | {"block_size": math.nan}, "block_size must be positive and finite, got nan"),
+    ({"method": "paper"}, "method must be one of 'routed', 'shared', 'algorithm3', got 'paper'"),
+    ({"form": -1}, f"form {LIMIT} -1"),
+    ({"form": 2.5}, f"form {LIMIT} 2.5"),
+    ({"form": 1.0}, f"form {LIMIT} 1.0"),
+    ({"form": 0.0}, f"form {LIMIT} 0.0"),
+    ({"form": True}, f"form {LIMIT} True"),
+    ({"settle": -5}, f"settle {LIMIT} -5"),
+    ({"settle": -math.inf}, f"settle {LIMIT} -inf"),
+    ({"settle": math.nan}, f"settle {LIMIT} nan"),
+    ({"settle": "cosine"}, f"settle {LIMIT} 'cosine'"),
+    ({"form": 10, "settle": 5}, "settle must come after form, got form=10 and settle=5"),
+    ({"form": 0.5, "settle": 0.8}, "settle must come after form, got form=0.5 and settle=0.8"),
+    ({"lookahead": -1}, "lookahead must be at least 0, and finite, got -1"),
+    ({"lookahead": math.inf}, "lookahead must be at least 0, and finite, got inf"),
     ({"sparsity": 1.5}, "sparsity must be at most 1, and finite, got 1.5"),
     ({"sparsity": -math.inf}, "sparsity must be at most 1, and finite, got -inf"),
     ({"sparsity": math.nan}, "sparsity must be at most 1, and finite, got nan"),
-    ({"floor": 1.0}, "floor must be in [0, 1), got 1.0"),
-    ({"floor": -0.1}, "floor must be in [0, 1), got -0.1"),
+    ({"exploration": 1.0}, "exploration must be in [0, 1), got 1.0"),
+    ({"exploration": -0.1}, "exploration must be in [0, 1), got -0.1"),
     ({"shrink": -1.0}, "shrink must be at least 0, and finite, got -1.0"),
     ({"shrink": math.inf}, "shrink must be at least 0, and finite, got inf"),
-    ({"horizon": -1}, "horizon must be an integer of at least 0 steps, got -1"),
-    ({"horizon": 2.5}, "horizon must be an integer of at least 0 steps, got 2.5"),
-    ({"foresight": -1}, "foresight must be at least 0, and finite, got -1"),
-    ({"foresight": math.inf}, "foresight must be at least 0, and finite, got inf"),
-    ({"memory": 1.0}, "memory must be in [0, 1), got 1.0"),
-    ({"memory": -0.5}, "memory must be in [0, 1), got -0.5"),
-    ({"nonfinite": "skip"}, "nonfinite must be one of allow, raise, got 'skip'"),
     ({"seed": 0.5}, "seed must be an integer, got 0.5"),
-    ({"lipschitz": "hessian"}, f"lipschitz must be one of {SCORES}, got 'hessian'"),
-    ({"mask": "batch"}, "mask must be one of shared, shared-current, per-sample, got 'batch'"),
-    ({"draw": "topk"}, "draw must be one of independent, systematic, unit, got 'topk'"),
-    ({"correction": True}, "correction must be one of none, unbiased, got True"),
-    ({"probabilities": "l1"}, "probabilities must be one of waterfill, paper, got 'l1'"),
     (
-        PAPER | {"sparsity": 1},
-        "sparsity must be below 1 for probabilities='paper', whose exponent is 1 / (1 - sparsity), "
-        "got 1; use probabilities='waterfill' for exact top-K",
-    ),
-    (UNIT, "draw='unit' needs mask='per-sample', got mask='shared'"),
-    (
-        UNIT | {"mask": "shared-current"},
-        "draw='unit' needs mask='per-sample', got mask='shared-current'",
-    ),
-    (
-        PER_SAMPLE | UNIT,
-        "draw='unit' needs a lipschitz score without weights ('weight', 'softmax' or 'activation'), "
-        "got lipschitz='gate'",
-    ),
-    (
-        PER_SAMPLE | UNIT | PAPER | {"lipschitz": "weight", "floor": 0.1},
-        "floor must be 0 for draw='unit' with probabilities='paper': a product of two factors has no "
-        "additive floor, got 0.1",
-    ),
-    (
-        PER_SAMPLE | {"draw": "systematic"},
-        "draw='systematic' needs a shared mask, got mask='per-sample'",
-    ),
-    (
-        UNBIASED | {"floor": 0.0},
-        "floor must be above 0 for correction='unbiased', which divides, got 0",
+        ALGORITHM3 | {"sparsity": 1},
+        "sparsity must be below 1 for method='algorithm3', whose exponent is 1 / (1 - sparsity), got 1",
     ),
 ]
 OF_TORCH = [
     ({"lr": -0.1}, "Invalid learning rate: -0.1"),
     ({"lr": torch.tensor([0.1, 0.2])}, "Tensor lr must be 1-element"),
-    ({"momentum": -0.5}, "Invalid momentum value: -0.5"),
     ({"weight_decay": -0.5}, "Invalid weight_decay value: -0.5"),
+]
+OF_SGD = [
+    ({"momentum": -0.5}, "Invalid momentum value: -0.5"),
     ({"nesterov": True}, "Nesterov momentum requires a momentum and zero dampening"),
-    (
-        {"nesterov": True, "momentum": 0.9, "dampening": 0.1},
-        "Nesterov momentum requires a momentum and zero dampening",
-    ),
 ]
 BAD = [(options, f"^{re.escape(message)}$") for options, message in BAD]
 named = [pytest.param(*bad, id=str(bad[0])) for bad in BAD]
+kinds = pytest.mark.parametrize("kind", [InterpretableSGD, InterpretableAdamW])
 
 
 def parameter() -> nn.Parameter:
     return nn.Parameter(torch.ones(3))
 
 
+@kinds
 @pytest.mark.parametrize(("options", "message"), [*BAD, *OF_TORCH], ids=str)
-def test_constructor_refuses(options: dict, message: str) -> None:
+def test_constructors_refuse(options: dict, message: str, kind: type) -> None:
+    with pytest.raises(ValueError, match=message):
+        kind([parameter()], **options)
+
+
+@pytest.mark.parametrize(("options", "message"), OF_SGD, ids=str)
+def test_what_sgd_refuses_is_refused(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         InterpretableSGD([parameter()], **options)
 
 
-@pytest.mark.parametrize(("options", "message"), [*BAD, *OF_TORCH], ids=str)
+@pytest.mark.parametrize(("options", "message"), [*BAD, *OF_TORCH, *OF_SGD], ids=str)
 def test_options_are_checked_before_parameters(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         InterpretableSGD(None, **options)
@@ -124,112 +114,110 @@ def test_routing_options_are_keyword_only() -> None:
         InterpretableSGD([parameter()], 0.1, 0.0, 0.0, 0.0, False, 5)  # type: ignore[misc]
 
 
+@pytest.mark.parametrize(
+    "gone", ["lipschitz", "mask", "draw", "probabilities", "floor", "horizon", "memory", "model"]
+)
+def test_there_are_no_other_options(gone: str) -> None:
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{gone}'"):
+        InterpretableSGD([parameter()], **{gone: 1})
+
+
 ACCEPTED = [
-    {"block_size": 0.5},
-    {"block_size": 1e9},
-    {"sparsity": 1},
-    {"sparsity": -1000.0},
-    {"floor": 0.0},
-    {"floor": 0.999},
-    {"foresight": 0},
-    {"memory": 0.0},
-    {"nonfinite": "raise"},
+    {"block_size": 1},
+    {"block_size": 10**9},
+    {"form": 0, "settle": 0},
+    {"form": 2, "settle": math.inf},
+    {"form": math.inf},
+    {"form": 0.9, "settle": 0.9},
+    {"form": 3, "settle": 0.5},
+    {"lookahead": 0},
+    SHARED | {"block_size": 0.5},
+    SHARED | {"sparsity": 1},
+    SHARED | {"sparsity": -1000.0},
+    SHARED | {"exploration": 0.0},
+    SHARED | {"exploration": 0.999},
+    SHARED | {"form": 0, "shrink": 0},
+    SHARED | {"form": 0.5},
     {"seed": -(2**70)},
-    {"horizon": 0, "shrink": 0},
-    UNBIASED,
-    PAPER,
-    PAPER | {"mask": "shared-current"},
-    PER_SAMPLE | UNIT | {"lipschitz": "softmax"},
-    PER_SAMPLE | UNIT | PAPER | {"lipschitz": "activation"},
+    ALGORITHM3 | {"sparsity": 0.999},
 ]
 
 
-@pytest.mark.filterwarnings("ignore:masks per sample")
+@kinds
+@pytest.mark.filterwarnings("ignore:Algorithm 3 as printed")
 @pytest.mark.parametrize("options", ACCEPTED, ids=str)
-def test_the_ends_of_every_range_train(options: dict) -> None:
-    torch.manual_seed(0)
+def test_the_ends_of_every_range_train(options: dict, kind: type) -> None:
     layer = nn.Linear(12, 3)
-    optimizer = InterpretableSGD(layer.parameters(), lr=0.1, **options)
+    optimizer = kind(layer.parameters(), lr=0.1, **options)
     for _ in range(5):
         optimizer.zero_grad()
         nn.functional.cross_entropy(layer(torch.rand(9, 12)), torch.arange(9) % 3).backward()
         optimizer.step()
     (units,) = optimizer.routed_units().values()
-    for tensor in (layer.weight, units.probabilities, units.selected):
-        assert tensor.isfinite().all()
-    assert units.probabilities.min() >= 0 and units.probabilities.max() <= 1
+    assert layer.weight.isfinite().all()
+    assert units.strength.isfinite().all() and (units.strength >= 0).all()
+    assert repr(optimizer)
 
 
-DEFAULTS = [
-    ({}, {"sparsity": 0.0, "floor": 0.05, "shrink": 30.0, "horizon": 250}),
-    (
-        {"mask": "shared-current"},
-        {"sparsity": 0.0, "floor": 0.05, "shrink": 30.0, "horizon": 250},
-    ),
-    (UNBIASED, {"sparsity": -1.0, "floor": 0.05, "shrink": 0.0, "horizon": 0}),
-    (PAPER, {"sparsity": 0.0, "floor": 0.0, "shrink": 0.0, "horizon": 0}),
-    (PER_SAMPLE, {"sparsity": 0.0, "floor": 0.05, "shrink": 0.0, "horizon": 0}),
-    (PER_SAMPLE | PAPER, {"sparsity": 0.0, "floor": 0.0, "shrink": 0.0, "horizon": 0}),
-    ({"shrink": 2.0, "horizon": 7}, {"sparsity": 0.0, "shrink": 2.0, "horizon": 7}),
-    (UNBIASED | {"sparsity": 0.2}, {"sparsity": 0.2}),
-]
-
-
-@pytest.mark.parametrize(("options", "expected"), DEFAULTS, ids=str)
-def test_defaults_follow_the_mode(options: dict, expected: dict) -> None:
-    groups = [
-        InterpretableSGD([parameter()], **options).param_groups[0],
-        InterpretableSGD([{"params": [parameter()], **options}]).param_groups[0],
-    ]
-    for group in groups:
-        assert {key: group[key] for key in expected} == expected
-
-
-OF_EVERY_MODE = {
+DOCUMENTED = {
     "block_size": 5,
     "layers": "head",
-    "lipschitz": "gate",
-    "mask": "shared",
-    "draw": "independent",
-    "correction": "none",
-    "probabilities": "waterfill",
-    "foresight": 10,
-    "memory": 0.9,
-    "nonfinite": "allow",
+    "method": "routed",
+    "form": None,
+    "settle": None,
+    "lookahead": 10.0,
+    "sparsity": 0.0,
+    "exploration": 0.05,
+    "shrink": 30.0,
     "seed": 0,
+}
+OF_THE_BASE = {
+    InterpretableSGD: torch.optim.SGD,
+    InterpretableAdamW: torch.optim.AdamW,
 }
 
 
-def test_defaults_are_the_documented_ones() -> None:
-    group = InterpretableSGD([parameter()]).param_groups[0]
-    documented = {
-        "lr": 1e-3,
-        "momentum": 0,
-        "dampening": 0,
-        "weight_decay": 0,
-        "nesterov": False,
-        "maximize": False,
-    } | OF_EVERY_MODE
-    assert {key: group[key] for key in documented} == documented
+@kinds
+def test_defaults_are_the_documented_ones_and_the_bases(kind: type) -> None:
+    group = kind([parameter()]).param_groups[0]
+    base = OF_THE_BASE[kind]([parameter()]).param_groups[0]
+    expected = {key: value for key, value in base.items() if key != "params"} | DOCUMENTED
+    assert {key: value for key, value in group.items() if key != "params"} == expected
+    assert set(NAMES) == set(DOCUMENTED), "ten options beside the base optimizer's own"
 
 
-def test_every_group_has_every_default_and_no_object() -> None:
-    layer = nn.Linear(3, 2)
-    optimizer = InterpretableSGD(
-        [{"params": [layer.weight]}, {"params": [layer.bias], "layers": lambda name, module: True}],
-        layers=layer,
-    )
-    plain = (int, float, bool, str, list, type(None))
-    for group in optimizer.param_groups:
-        assert set(optimizer.defaults) <= set(group)
-        assert set(KEYS) <= set(group)
-        rest = {key: value for key, value in group.items() if key != "params"}
-        assert all(isinstance(value, plain) for value in rest.values())
-    assert all(isinstance(value, plain) for value in optimizer.defaults.values())
+@kinds
+def test_signatures_are_the_bases_and_the_options(kind: type) -> None:
+    ours, theirs = (inspect.signature(k.__init__).parameters for k in (kind, OF_THE_BASE[kind]))
+    assert set(ours) == set(theirs) | set(DOCUMENTED)
+    for name, own in theirs.items():
+        assert ours[name].default == own.default, name
+    assert list(ours)[: list(ours).index("block_size")] == [
+        name for name, own in theirs.items() if own.kind is not own.KEYWORD_ONLY
+    ]
 
 
-def test_completing_twice_changes_nothing() -> None:
-    group: dict[str, Any] = {key: None for key in KEYS} | OF_EVERY_MODE
-    once = completed(group)
-    assert completed(once) == once
-    assert group["sparsity"] is None, "the caller's dict is not written to"
+def test_a_group_has_options_of_its_own() -> None:
+    """Every option, whatever the constructor said."""
+    own: dict[str, Any] = {
+        "block_size": 2,
+        "layers": "none",
+        "method": "shared",
+        "form": 7,
+        "settle": 9,
+        "lookahead": 1.0,
+        "sparsity": 0.5,
+        "exploration": 0.1,
+        "shrink": 2.0,
+        "seed": 4,
+    }
+    assert set(own) == set(NAMES)
+    groups = [{"params": [parameter()], **own}, {"params": [parameter()]}]
+    first, second = InterpretableSGD(groups, lr=0.1).param_groups
+    assert {key: first[key] for key in own} == own
+    assert {key: second[key] for key in own} == DOCUMENTED
+
+
+def test_options_of_a_group() -> None:
+    group = {"params": [], "lr": 0.1} | DOCUMENTED | {"block_size": 3}
+    assert Options.of(group) == Options(block_size=3)

@@ -6,8 +6,13 @@ from itertools import pairwise
 import pytest
 import torch
 
-from interpretable_sgd.optimizer.probabilities import explore, fill, literal, waterfill
-from tests.literal import paper_probabilities, waterfilled_row
+from interpretable_sgd.optimizer.probabilities import (
+    explore,
+    fill,
+    paper_probabilities,
+    waterfill,
+)
+from tests import literal
 
 SPARSITIES = (-1e9, -3.0, -1.0, 0.0, 0.5, 0.9, 0.99, 0.9999, 1)
 BLOCKS = (0.3, 1, 2.5, 3, 7, 11.999, 12, 40)
@@ -116,7 +121,7 @@ def test_1_a_block_sums_to_k_or_to_its_positive_constants(kind, sparsity):
 def test_the_water_filling_of_the_twin(kind, sparsity):
     L = rows(kind)
     for block in BLOCKS:
-        expected = [waterfilled_row(row, block, sparsity) for row in L.tolist()]
+        expected = [literal.waterfilled_row(row, block, sparsity) for row in L.tolist()]
         expected = torch.tensor(expected, dtype=torch.float64)
         torch.testing.assert_close(waterfill(L, block, sparsity), expected, rtol=1e-10, atol=1e-13)
 
@@ -124,7 +129,7 @@ def test_the_water_filling_of_the_twin(kind, sparsity):
 def test_1_rows_of_zeros_select_nothing():
     for sparsity in SPARSITIES:
         assert torch.equal(waterfill(torch.zeros(2, 5), 2, sparsity), torch.zeros(2, 5))
-    assert torch.equal(literal(torch.zeros(2, 5), 0), torch.zeros(2, 5))
+    assert torch.equal(paper_probabilities(torch.zeros(2, 5), 0), torch.zeros(2, 5))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -186,7 +191,7 @@ def test_blocks_are_independent_of_their_neighbours():
 def test_4_literal_probabilities_sum_to_exp_1_minus_gamma_renyi(sparsity):
     """sum pi = sum rho^gamma = exp((1 - gamma) H_gamma): at most 1 for every s >= 0."""
     L = rows("half zero")[:, None, :].expand(-1, 4, -1) * torch.arange(1, 5)[:, None]
-    pi = literal(L, sparsity)
+    pi = paper_probabilities(L, sparsity)
     gamma = 1 / (1 - sparsity)
     rho = L / L.sum((-2, -1), keepdim=True)
     # H_gamma = log(sum rho^gamma) / (1 - gamma), evaluated in logs.
@@ -198,35 +203,35 @@ def test_4_literal_probabilities_sum_to_exp_1_minus_gamma_renyi(sparsity):
 
 def test_4_literal_probabilities_at_s_0_sum_to_one_over_the_layer():
     L = rows("chi2").view(2, 20, 12)
-    pi = literal(L, 0)
+    pi = paper_probabilities(L, 0)
     torch.testing.assert_close(pi.sum((-2, -1)), torch.ones(2).double(), rtol=0, atol=1e-14)
     torch.testing.assert_close(pi, L / L.sum((-2, -1), keepdim=True), rtol=1e-14, atol=0)
 
 
 def test_4_literal_probabilities_decrease_in_s_and_vanish_instead_of_tending_to_top_k():
     L = rows("chi2").view(1, 40, 12)
-    sums = [float(literal(L, s).sum()) for s in (-1.0, 0.0, 0.25, 0.5, 0.75, 0.9, 0.99)]
+    sums = [float(paper_probabilities(L, s).sum()) for s in (-1.0, 0.0, 0.25, 0.5, 0.75, 0.9, 0.99)]
     assert all(after < before for before, after in pairwise(sums))
     assert sums[-1] < 1e-9
-    assert float(literal(L, 0.99).max()) < 1e-9 < float(waterfill(L, 1, 0.99).max())
+    assert float(paper_probabilities(L, 0.99).max()) < 1e-9 < float(waterfill(L, 1, 0.99).max())
 
 
 def test_4_one_dominant_constant_is_the_only_way_to_select_surely():
-    pi = literal(torch.tensor([[5.0, 0.0], [0.0, 0.0]]), 0.9)
+    pi = paper_probabilities(torch.tensor([[5.0, 0.0], [0.0, 0.0]]), 0.9)
     assert torch.equal(pi, torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
 
 
 def test_4_the_literal_row_is_water_filling_with_k_1_and_s_0():
     L = rows("chi2")[:, None]
-    torch.testing.assert_close(literal(L, 0), waterfill(L, 1, 0), rtol=1e-13, atol=0)
+    torch.testing.assert_close(paper_probabilities(L, 0), waterfill(L, 1, 0), rtol=1e-13, atol=0)
 
 
 def test_the_literal_probabilities_of_the_twin():
     L = rows("half zero").view(4, 10, 12)
     for sparsity in (-1.0, 0.0, 0.5):
-        twin = [paper_probabilities(layer, sparsity) for layer in L.tolist()]
+        twin = [literal.paper_probabilities(layer, sparsity) for layer in L.tolist()]
         expected = torch.tensor(twin, dtype=torch.float64)
-        torch.testing.assert_close(literal(L, sparsity), expected, rtol=1e-12, atol=0)
+        torch.testing.assert_close(paper_probabilities(L, sparsity), expected, rtol=1e-12, atol=0)
 
 
 # The floor.

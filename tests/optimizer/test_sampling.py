@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from interpretable_sgd.optimizer.sampling import bernoulli, fold, systematic, uniform
+from interpretable_sgd.optimizer.sampling import bernoulli, hash_key, uniform
 
 DRAWS = 200_000
 Z = 4.1
@@ -27,8 +27,8 @@ def marginals(seed: int = 0) -> torch.Tensor:
 
 def unit(pi_u: torch.Tensor, pi_v: torch.Tensor, draws: int, key: int) -> torch.Tensor:
     """Rank-one masks (draws, O, M) from two bernoulli draws."""
-    u = bernoulli(pi_u.expand(draws, -1), fold(key, 0))
-    v = bernoulli(pi_v.expand(draws, -1), fold(key, 1))
+    u = bernoulli(pi_u.expand(draws, -1), hash_key(key, 0))
+    v = bernoulli(pi_v.expand(draws, -1), hash_key(key, 1))
     return u[:, :, None] & v[:, None, :]
 
 
@@ -41,11 +41,10 @@ def draw(kind: str, draws: int = DRAWS, key: int = 11) -> tuple[torch.Tensor, to
         u, v = UNIT
         return unit(u, v, draws, key).flatten(1), torch.outer(u, v).flatten()
     pi = marginals()
-    sample = {"bernoulli": bernoulli, "systematic": systematic}[kind]
-    return sample(pi.expand(draws, -1), key), pi
+    return bernoulli(pi.expand(draws, -1), key), pi
 
 
-KINDS = ("bernoulli", "systematic", "unit")
+KINDS = ("bernoulli", "unit")
 
 
 def z_of_mean(samples: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
@@ -58,16 +57,14 @@ def z_of_mean(samples: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
 # Limits.
 
 
-@pytest.mark.parametrize("sample", [bernoulli, systematic])
-def test_probability_0_never_and_1_always(sample):
+def test_probability_0_never_and_1_always():
     for key in range(50):
-        assert not sample(torch.zeros(3, 7), fold(key)).any()
-        assert sample(torch.ones(3, 7), fold(key)).all()
+        assert not bernoulli(torch.zeros(3, 7), hash_key(key)).any()
+        assert bernoulli(torch.ones(3, 7), hash_key(key)).all()
 
 
 def test_an_empty_shape_has_an_empty_mask():
     assert bernoulli(torch.zeros(0, 4), 1).shape == (0, 4)
-    assert systematic(torch.zeros(0, 4), 1).shape == (0, 4)
     assert uniform(torch.Size([0]), 1).shape == (0,)
 
 
@@ -76,8 +73,8 @@ def test_an_empty_shape_has_an_empty_mask():
 
 def test_the_hash_is_splitmix64():
     """First outputs of the reference generator from state 0 and 1 (Steele, Lea, Flood 2014)."""
-    assert fold(0) == 0xE220A8397B1DCDAF
-    assert fold(1) == 0x910A2DEC89025CC1
+    assert hash_key(0) == 0xE220A8397B1DCDAF
+    assert hash_key(1) == 0x910A2DEC89025CC1
     state = uniform(torch.Size([2]), key=0).double() * 2**24
     assert state.tolist() == [0xE220A8397B1DCDAF >> 40, 0x6E789E6AA1B965F4 >> 40]
     # seed 1234567, as Rosetta Code has it: a key counts, and is added
@@ -88,23 +85,22 @@ def test_the_hash_is_splitmix64():
 
 def test_keys_differ_by_every_word_and_by_their_order():
     words = [(seed, step, stream) for seed in range(8) for step in range(16) for stream in range(8)]
-    keys = {fold(*w) for w in words}
+    keys = {hash_key(*w) for w in words}
     assert len(keys) == len(words)
-    assert fold(1) != fold(1, 0) and fold(-1) == fold(2**64 - 1)
+    assert hash_key(1) != hash_key(1, 0) and hash_key(-1) == hash_key(2**64 - 1)
     assert all(0 <= key < 2**64 for key in keys)
 
 
 def test_the_same_key_is_the_same_mask_and_consumes_no_global_stream():
     pi, before = torch.full((5, 9), 0.5), torch.get_rng_state()
-    for sample in (bernoulli, systematic):
-        assert torch.equal(sample(pi, fold(3, 1)), sample(pi, fold(3, 1)))
-        assert not torch.equal(sample(pi, fold(3, 1)), sample(pi, fold(3, 2)))
+    assert torch.equal(bernoulli(pi, hash_key(3, 1)), bernoulli(pi, hash_key(3, 1)))
+    assert not torch.equal(bernoulli(pi, hash_key(3, 1)), bernoulli(pi, hash_key(3, 2)))
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_uniform_numbers_are_uniform():
     """n = 2e5 in [0, 1), 24 bits: Kolmogorov-Smirnov at 1e-3; chi-squared of the lowest byte."""
-    numbers = uniform(torch.Size([DRAWS]), fold(5))
+    numbers = uniform(torch.Size([DRAWS]), hash_key(5))
     assert numbers.dtype == torch.float32 and numbers.min() >= 0 and numbers.max() < 1
     assert stats.kstest(numbers.double().numpy(), "uniform").pvalue > 1e-3
     low = (numbers.double() * 2**24).long() % 256
@@ -113,7 +109,7 @@ def test_uniform_numbers_are_uniform():
 
 def test_steps_and_streams_are_uncorrelated():
     """Correlation of n = 2e5 uniforms of neighbouring keys: |r| sqrt(n) < 4.1 for 6 pairs."""
-    keys = [fold(0, 0, 0), fold(0, 1, 0), fold(0, 0, 1), fold(1, 0, 0)]
+    keys = [hash_key(0, 0, 0), hash_key(0, 1, 0), hash_key(0, 0, 1), hash_key(1, 0, 0)]
     numbers = torch.stack([uniform(torch.Size([DRAWS]), key).double() for key in keys])
     z = (torch.corrcoef(numbers) - torch.eye(4)) * DRAWS**0.5
     assert z.abs().max() < Z
@@ -121,11 +117,10 @@ def test_steps_and_streams_are_uncorrelated():
     assert abs(lagged) < Z
 
 
-@pytest.mark.parametrize("sample", [bernoulli, systematic])
-def test_5_marginals_over_steps(sample):
+def test_5_marginals_over_steps():
     """One mask per step, as an optimizer draws them: n = 4000 steps, 24 coordinates."""
     pi = marginals()
-    masks = torch.stack([sample(pi, fold(0, step, 2)) for step in range(4000)]).double()
+    masks = torch.stack([bernoulli(pi, hash_key(0, step, 2)) for step in range(4000)]).double()
     assert z_of_mean(masks, pi).abs().max() < Z
 
 
@@ -140,24 +135,6 @@ def test_5_marginals(kind):
     assert (difference[error == 0] == 0).all()
     z = (difference / error)[error > 0]
     assert z.abs().max() < Z, z
-
-
-@pytest.mark.parametrize("block", [1, 2.25, 7.5, 5])
-def test_5_systematic_masks_have_floor_or_ceiling_of_k_coordinates(block):
-    pi = marginals(seed=1)
-    pi = (pi * block / pi.sum()).clamp(max=1).expand(20_000, -1)
-    total = float(pi[0].sum())
-    if abs(total - round(total)) < 1e-9:
-        total = round(total)
-    sizes = set(systematic(pi, 3).sum(-1).tolist())
-    assert sizes <= {int(total // 1), int(-(-total // 1))} and sizes
-
-
-def test_5_systematic_masks_of_whole_k_have_k_despite_rounding():
-    """The sums of nine thirds and ten tenths are not whole in floating point."""
-    for count, pi in ((3, torch.full((10_000, 9), 1 / 3)), (1, torch.full((10_000, 10), 0.1))):
-        assert systematic(pi.double(), 1).sum(-1).unique().tolist() == [count]
-        assert systematic(pi, 1).sum(-1).unique().tolist() == [count]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -178,30 +155,6 @@ def test_8_but_covariances_differ_between_samplers():
     """Equal marginals, so Theorems A to F hold alike; the mask sizes' variances do not agree."""
     u, v = UNIT
     pi = torch.outer(u, v).flatten().expand(DRAWS, -1)
-    sizes = {
-        "bernoulli": bernoulli(pi, 1).sum(-1),
-        "systematic": systematic(pi, 1).sum(-1),
-        "unit": unit(u, v, DRAWS, 1).flatten(1).sum(-1),
-    }
-    variances = {kind: float(size.double().var()) for kind, size in sizes.items()}
-    assert variances["systematic"] <= 0.25 < variances["bernoulli"] < variances["unit"] / 1.3
-
-
-def test_a_sum_that_rounding_puts_above_a_whole_number_selects_no_more(monkeypatch):
-    """The offset that would show it, 0, has probability 2^-24."""
-    pi = torch.tensor([0.7, 0.1, 0.2, 0.7, 0.1, 0.2], dtype=torch.float64)
-    ends = pi.cumsum(-1)
-    pi[-1] += 2 + 1e-12 - ends[-1]
-    assert 2 < pi.cumsum(-1)[-1] < 2 + 1e-9
-    zeros = "interpretable_sgd.optimizer.sampling.uniform"
-    monkeypatch.setattr(zeros, lambda shape, key, device: torch.zeros(shape))
-    assert int(systematic(pi, key=0).sum()) == 2
-
-
-@pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
-def test_systematic_draws_have_an_offset_for_every_block(shape):
-    pi = torch.full((*shape, 40), 0.1, dtype=torch.float64)
-    q = systematic(pi, key=fold(1))
-    assert q.shape == pi.shape and (q.sum(-1) == 4).all()
-    rows = q.reshape(-1, 40)
-    assert len(rows) == 1 or len({tuple(row.tolist()) for row in rows}) > 1
+    sizes = bernoulli(pi, 1).sum(-1), unit(u, v, DRAWS, 1).flatten(1).sum(-1)
+    independent, product = (float(size.double().var()) for size in sizes)
+    assert independent < product / 1.3

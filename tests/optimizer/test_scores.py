@@ -10,15 +10,13 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from interpretable_sgd.optimizer.algorithm3 import curvature, unit_dim
 from interpretable_sgd.optimizer.layer_gradients import weight_gradient
-from interpretable_sgd.optimizer.masks import constants, statistic
-from interpretable_sgd.optimizer.probabilities import literal, waterfill
 from interpretable_sgd.optimizer.scores import (
-    SCORES,
-    curvature,
+    fisher_curvature,
     gate,
+    log_logistic_curvature,
     log_softmax_curvature,
-    softmax_curvature,
 )
 
 CLASSES, UNITS, BATCH = 4, 5, 6
@@ -39,26 +37,26 @@ def close(actual: torch.Tensor, expected: torch.Tensor) -> None:
     torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-12)
 
 
-def of(score: str, layer: nn.Module, x, output, delta) -> torch.Tensor:
-    """The unsigned statistic, shape of the weight."""
-    return statistic(score, False, layer, x, output, delta)[0].view_as(layer.weight)
+def softmax_curvature(z: torch.Tensor, dim: int = -1) -> torch.Tensor:
+    return log_softmax_curvature(z, dim).exp()
+
+
+def of_softmax(layer: nn.Module, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    """sum_i p_ic (1 - p_ic) x_im^2, shape of the weight."""
+    return weight_gradient(layer, x.square(), softmax_curvature(z, unit_dim(layer, z)))
+
+
+def of_fisher(layer: nn.Module, x: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
+    """sum_i delta_ic^2 x_im^2, shape of the weight."""
+    return weight_gradient(layer, x.square(), fisher_curvature(delta))
 
 
 # Limits.
 
 
-def test_at_zero_activations_every_constant_is_zero():
-    layer = nn.Linear(UNITS, CLASSES).double()
-    x, delta = torch.zeros(BATCH, UNITS).double(), data(BATCH, CLASSES)
-    for score in SCORES:
-        moments = statistic(score, True, layer, x, delta, delta)
-        assert not constants(score, layer.weight, moments).any()
-
-
 def test_gates_of_positive_layers_are_the_weights_constants_times_w_squared():
     weight, moments = data(3, UNITS).abs(), data(3, UNITS).square()
-    close(gate(weight, moments), weight.square() * moments)
-    assert torch.equal(gate(weight, moments), gate(weight, moments, torch.zeros_like(moments)))
+    close(gate(weight, moments, torch.zeros_like(moments)), weight.square() * moments)
 
 
 def test_gates_count_positive_contributions_alone():
@@ -66,7 +64,6 @@ def test_gates_count_positive_contributions_alone():
     x = torch.tensor([3.0, 3.0, -3.0, -3.0])
     positive, negative = x.clamp(min=0).square(), x.clamp(max=0).square()
     assert gate(weight, positive, negative).tolist() == [[36.0, 0.0, 0.0, 36.0]]
-    assert gate(weight, positive).tolist() == [[36.0, 0.0, 0.0, 0.0]]
 
 
 # Values: the last layer.
@@ -79,7 +76,7 @@ def test_9_softmax_scores_are_the_hessian_diagonal_of_the_last_layer():
     def loss(weight):
         return cross_entropy(x @ weight.T + layer.bias, y, reduction="sum")
 
-    close(of("softmax", layer, x, z, torch.zeros_like(z)), hessian_diagonal(loss, layer.weight))
+    close(of_softmax(layer, x, z), hessian_diagonal(loss, layer.weight))
 
 
 def test_9_fisher_scores_average_to_the_hessian_diagonal_over_the_models_own_labels():
@@ -87,9 +84,9 @@ def test_9_fisher_scores_average_to_the_hessian_diagonal_over_the_models_own_lab
     layer, x = nn.Linear(UNITS, CLASSES).double(), data(BATCH, UNITS)
     z = layer(x).detach()
     p = z.softmax(-1)
-    expected = of("softmax", layer, x, z, z)
+    expected = of_softmax(layer, x, z)
     mean = sum(
-        of("weight", layer, x, z, (p - torch.eye(CLASSES)[k]) * p[:, k, None].sqrt())
+        of_fisher(layer, x, (p - torch.eye(CLASSES)[k]) * p[:, k, None].sqrt())
         for k in range(CLASSES)
     )
     close(mean, expected)
@@ -112,7 +109,7 @@ def test_9_gate_scores_are_the_hessian_diagonal_in_the_routing_variables():
     assert positive.any() and negative.any()
 
 
-@pytest.mark.parametrize("score", SCORES)
+@pytest.mark.parametrize("score", ["fisher", "softmax", "gate"])
 def test_every_score_by_its_formula_per_sample_and_coordinate(score: str):
     weight, x, delta = data(3, UNITS), data(BATCH, UNITS, seed=1), data(BATCH, 3, seed=2)
     layer = nn.Linear(UNITS, 3).double()
@@ -122,16 +119,36 @@ def test_every_score_by_its_formula_per_sample_and_coordinate(score: str):
         p = z[i].softmax(0)
         for c in range(3):
             for m in range(UNITS):
-                moved = (weight[c, m] * x[i, m]).clamp(min=0)
                 expected[c, m] += {
-                    "gate": delta[i, c] ** 2 * moved**2,
-                    "weight": delta[i, c] ** 2 * x[i, m] ** 2,
+                    "gate": delta[i, c] ** 2 * (weight[c, m] * x[i, m]).clamp(min=0) ** 2,
+                    "fisher": delta[i, c] ** 2 * x[i, m] ** 2,
                     "softmax": p[c] * (1 - p[c]) * x[i, m] ** 2,
-                    "activation": x[i, m] ** 2,
-                    "contribution": moved**2,
                 }[score]
-    moments = statistic(score, SCORES[score].gated, layer, x, z, delta)
-    close(constants(score, weight, moments), expected)
+    parts = [of_fisher(layer, part, delta) for part in (x.clamp(min=0), x.clamp(max=0))]
+    found = {
+        "gate": gate(weight, *parts),
+        "fisher": of_fisher(layer, x, delta),
+        "softmax": of_softmax(layer, x, z),
+    }
+    close(found[score], expected)
+
+
+def test_9_logistic_scores_are_the_hessian_diagonal_of_a_head_of_one_logit():
+    layer, x, y = nn.Linear(UNITS, 1).double(), data(BATCH, UNITS), data(BATCH, seed=1).sigmoid()
+    loss = torch.nn.functional.binary_cross_entropy_with_logits
+    h = log_logistic_curvature(layer(x)).exp()
+    diagonal = hessian_diagonal(
+        lambda w: loss((x @ w.T + layer.bias)[:, 0], y, reduction="sum"), layer.weight
+    )
+    close(weight_gradient(layer, x.square(), h), diagonal)
+
+
+@pytest.mark.parametrize("logit", [-400.0, -3.0, 0.0, 3.0, 400.0])
+def test_the_log_of_the_logistic_curvature(logit: float):
+    """It is that of a softmax over the logit and 0, and goes where p (1 - p) underflows."""
+    z = torch.tensor([[logit]], dtype=torch.float64)
+    pair = log_softmax_curvature(torch.cat([z, torch.zeros_like(z)], 1))
+    close(log_logistic_curvature(z).expand(-1, 2), pair)
 
 
 def test_the_global_constant_is_x_squared_over_4():
@@ -188,7 +205,7 @@ def test_9_fisher_scores_of_a_hidden_relu_layer_average_to_the_hessian_diagonal(
     for k in range(CLASSES):
         loss = cross_entropy(logits, torch.full((BATCH,), k), reduction="sum")
         (delta,) = torch.autograd.grad(loss, s, retain_graph=True)
-        mean += of("weight", first, a, s, delta * p[:, k, None].sqrt())
+        mean += of_fisher(first, a, delta * p[:, k, None].sqrt())
 
     def loss_of(weight):
         return cross_entropy(last((a @ weight.T + first.bias).relu()), y, reduction="sum")
@@ -210,7 +227,7 @@ def test_9_per_position_cross_entropy_of_a_1x1_convolution_is_the_plain_sum():
         return cross_entropy(z, y, reduction="sum")
 
     z = layer(x)
-    close(of("softmax", layer, x, z, z), hessian_diagonal(loss, layer.weight))
+    close(of_softmax(layer, x, z), hessian_diagonal(loss, layer.weight))
 
 
 def test_9_global_average_pooling_of_a_1x1_convolution_has_the_squared_mean():
@@ -286,32 +303,35 @@ def test_the_log_of_the_curvature_goes_where_the_curvature_underflows():
     torch.testing.assert_close(logs, expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["fisher", "softmax"])
-def test_relative_curvature_differs_by_one_factor_per_sample(kind: str):
+@pytest.mark.parametrize("is_head", [True, False])
+def test_curvature_differs_from_the_scores_by_one_factor_per_sample(is_head: bool):
     z, delta = data(BATCH, CLASSES, 3), data(BATCH, CLASSES, 3, seed=1)
-    plain, relative = (curvature(kind, z, delta, 1, relative) for relative in (False, True))
+    plain = softmax_curvature(z, 1) if is_head else fisher_curvature(delta)
+    relative = curvature(is_head, z, delta, 1)
     close(relative, plain / plain.amax((1, 2), keepdim=True))
 
 
-def test_relative_curvature_keeps_samples_that_underflow():
+def test_curvature_keeps_samples_that_underflow():
     """Logits 400 apart: h is 0 in float32, the ratios within the sample are not."""
     z = torch.tensor([[400.0, 0.0, -1.0]])
-    assert not curvature("softmax", z, z, -1).any()
-    h = curvature("softmax", z, z, -1, relative=True)
+    assert not softmax_curvature(z).any()
     # The two others share 1 - p as 1 : 1 / e.
     expected = torch.tensor([[1.0, math.e / (1 + math.e), 1 / (1 + math.e)]])
-    torch.testing.assert_close(h, expected, rtol=1e-4, atol=0)
+    torch.testing.assert_close(curvature(True, z, z, -1), expected, rtol=1e-4, atol=0)
     tiny = torch.tensor([[2e-30, 1e-30, 0.0]])
-    assert not curvature("fisher", tiny, tiny, -1).any()
-    h = curvature("fisher", tiny, tiny, -1, relative=True)
-    torch.testing.assert_close(h, torch.tensor([[1.0, 0.25, 0.0]]))
+    assert not fisher_curvature(tiny).any()
+    torch.testing.assert_close(curvature(False, tiny, tiny, -1), torch.tensor([[1.0, 0.25, 0.0]]))
 
 
-@pytest.mark.parametrize("kind", ["fisher", "softmax"])
-def test_relative_curvature_of_a_sample_without_any_is_0(kind: str):
-    """delta = 0; a softmax over one unit, whose p is 1."""
-    zero = torch.zeros(2, 1)
-    assert torch.equal(curvature(kind, zero, zero, -1, relative=True), zero)
+def test_curvature_of_one_logit_is_the_logistic_one():
+    """A softmax over one unit has none, so that nothing would ever be selected."""
+    z = torch.tensor([[400.0], [0.0]])
+    assert torch.equal(curvature(True, z, z, -1), torch.ones(2, 1))
+
+
+def test_curvature_of_a_sample_without_any_is_0():
+    zero = torch.zeros(2, 3)
+    assert torch.equal(curvature(False, zero, zero, -1), zero)
 
 
 def test_softmax_curvature_along_another_dimension():
@@ -325,21 +345,8 @@ def test_softmax_curvature_along_another_dimension():
 def test_curvature_is_at_least_float32(dtype):
     """1e-4 squared is 0 in float16."""
     delta = torch.full((2, 3), 1e-4, dtype=dtype)
-    for kind in ("fisher", "softmax", "one"):
-        assert curvature(kind, delta, delta, -1).dtype == torch.float32
-    assert (curvature("fisher", delta, delta, -1) > 0).all()
-    assert curvature("fisher", delta.double(), delta.double(), -1).dtype == torch.float64
-
-
-@pytest.mark.parametrize("score", SCORES)
-def test_10_probabilities_do_not_depend_on_the_losss_reduction(score: str):
-    """'mean' divides delta by B: constants scale by one number, which every probability cancels."""
-    layer, x, z = nn.Linear(UNITS, 3).double(), data(BATCH, UNITS), data(BATCH, 3, seed=1)
-    delta = data(BATCH, 3, seed=2)
-    signed = SCORES[score].gated
-    summed, mean = (
-        constants(score, layer.weight, statistic(score, signed, layer, x, z, d))
-        for d in (delta, delta / BATCH)
-    )
-    close(waterfill(summed, 2, 0.5), waterfill(mean, 2, 0.5))
-    close(literal(summed, 0.5), literal(mean, 0.5))
+    assert [curvature(is_head, delta, delta, -1).dtype for is_head in (True, False)] == [
+        torch.float32
+    ] * 2
+    assert fisher_curvature(delta).dtype == torch.float32 and (fisher_curvature(delta) > 0).all()
+    assert fisher_curvature(delta.double()).dtype == torch.float64

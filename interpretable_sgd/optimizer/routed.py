@@ -1,0 +1,250 @@
+"""The routed method: form, route per sample, settle."""
+
+import functools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from interpretable_sgd.optimizer.centring import can_centre, centred_gradients, input_sums
+from interpretable_sgd.optimizer.layer_gradients import Layer
+from interpretable_sgd.optimizer.phases import Phase, clock
+from interpretable_sgd.optimizer.probabilities import waterfill
+from interpretable_sgd.optimizer.probes import Reduce
+from interpretable_sgd.optimizer.routed_gradient import (
+    PLANES,
+    Statistics,
+    ascending_rows,
+    layer_statistics,
+    lookahead,
+    matching_scale,
+    support,
+)
+from interpretable_sgd.optimizer.selector import (
+    MOMENTS,
+    Selector,
+    State,
+    blank_moments,
+    update_relative_mean,
+    update_running_mean,
+)
+from interpretable_sgd.optimizer.sharding import gather, shard_like
+
+COVER = float(__import__("os").environ.get("COVER", 0.95))
+"""Share of a row's gate constants that its support must carry: what would be left adds nothing to read."""
+
+
+class Routed(Selector):
+    """A row forms, is routed through K connections for each sample, and settles on K for all.
+
+    State beside the moments, which are `Statistics`:
+
+    | key          | meaning                                                       |
+    |--------------|---------------------------------------------------------------|
+    | `steps`      | taken so far                                                  |
+    | `held`       | steps since the learning rate last changed                    |
+    | `peak_lr`    | largest learning rate so far                                  |
+    | `last_lr`    | learning rate of the last step                                |
+    | `formed`     | steps that forming took; -1 while it lasts                    |
+    | `progress`   | position in the phase of routing, [0, 1]                      |
+    | `asked`      | steps since `settle()` was called, from 1; 0 before           |
+    | `settled_at` | steps taken when the rows were cut; -1 before                 |
+    | `input_mean` | running mean of the inputs, (M,), while forming               |
+    | `support`    | boolean (O, M), once settled                                  |
+    | `is_head`    | whether the layer is the last with weights                    |
+    """
+
+    @classmethod
+    def blank(cls, weight: Tensor, block_size: float) -> State:
+        """See `Selector.blank`; a row of no more than K connections is settled from the start."""
+        state: State = {
+            MOMENTS: blank_moments(PLANES, weight),
+            "steps": 0,
+            "held": 0,
+            "peak_lr": 0.0,
+            "last_lr": 0.0,
+            "formed": -1,
+            "progress": 0.0,
+            "asked": 0,
+            "settled_at": -1,
+        }
+        if block_size >= weight[0].numel():
+            everything = torch.ones_like(state[MOMENTS][0], dtype=torch.bool)
+            state |= {"formed": 0, "settled_at": 0, "support": everything}
+        return state
+
+    @property
+    def means(self) -> Statistics:
+        """The running means."""
+        return Statistics(*self.state[MOMENTS])
+
+    @property
+    def gates(self) -> Tensor:
+        """See `Selector.gates`."""
+        return self.means.gates
+
+    @property
+    def probabilities(self) -> Tensor:
+        """See `Selector.probabilities`."""
+        everything = torch.ones_like(self.gates)
+        return everything * self.state["support"] if "support" in self.state else everything
+
+    @property
+    def settled_since(self) -> int | None:
+        """The step from which on the support is fixed; None while it is not."""
+        return self.state["settled_at"] if phase(self.state) == "settle" else None
+
+    @property
+    def bias(self) -> float | None:
+        """|D|^2 / |grad_S F|^2 of running means, S what has a weight; None before routing.
+
+        D = grad_S F - E u is the gradient of connections that are active but not routed (Theorem C').
+        """
+        means = self.means
+        if phase(self.state) != "route" or not means.routed.any():
+            return None
+        active = self.matrix != 0
+        missed, whole = (means.dense - means.routed) * active, means.dense * active
+        return float(missed.square().sum() / whole.square().sum())
+
+    def observe(self) -> None:
+        """See `Selector.observe`: only what is routed needs activations."""
+        now = phase(self.state)
+        if now == "form" and self._centres:
+            self.probe.observe((self.state[MOMENTS].shape[-1] + 1,), input_sums)
+            return
+        if now != "route":
+            self.probe.rest(self.state.get("support"))
+            return
+        means = self.means
+        # A layer of one output has no other class to say no for it; inner units need inhibition too.
+        by_magnitude = len(self.weight) == 1 or not self.is_head
+        self.probe.observe(
+            self.state[MOMENTS].shape,
+            _reducer(self.block_size, by_magnitude),
+            (lookahead(means.dense, self._reach(means.dense)), ascending_rows(means)),
+            replaces_gradient=True,
+        )
+
+    def _reach(self, gradient: Tensor) -> Tensor | float:
+        """tau eta: steps of the look-ahead times the rate, in units of the mean gradient."""
+        reach = self.options.lookahead * self.state["last_lr"]
+        if not self.normalised:
+            return reach
+        return reach / gradient.square().mean().sqrt().clamp(min=torch.finfo(gradient.dtype).tiny)
+
+    def directions(self, gradient: Tensor, sums: Tensor | None) -> dict[Tensor, Tensor]:
+        """See `Selector.directions`."""
+        self.state["peak_lr"] = max(self.state["peak_lr"], self.rate)
+        means = self.means
+        if phase(self.state) == "form":
+            update_running_mean(means.dense, self.descent(gradient))
+            return self._centred(gradient, sums) if self._centres else {}
+        # What was observed before `settle()` was asked for is of forming.
+        if sums is not None and sums.shape == self.state[MOMENTS].shape:
+            now = Statistics(*sums)
+            descended = torch.where(ascending_rows(means)[:, None], now.dense, now.routed)
+            scale = matching_scale(self.descent(gradient), descended)
+            update_running_mean(means.dense, scale * now.dense)
+            update_running_mean(means.routed, scale * now.routed)
+            update_relative_mean(means.gates, now.gates)
+        return {}
+
+    @property
+    def _centres(self) -> bool:
+        """Whether forming steps are taken on centred inputs: those of a head with a bias."""
+        return self.is_head and all(map(can_centre, self.probe.layers))
+
+    def _centred(self, gradient: Tensor, sums: Tensor | None) -> dict[Tensor, Tensor]:
+        """Gradients of weight and bias on centred inputs; the mean is of the past from step 2 on."""
+        now = self.probe.first_mean if sums is None else sums[:-1] / sums[-1].clamp(min=1)
+        bias = self.probe.layers[0].bias if self.probe.layers else None
+        if now is None or bias is None or bias.grad is None:
+            return {}
+        mean = self.state.setdefault("input_mean", now.clone())
+        weight, shift = centred_gradients(
+            gather(gradient).flatten(1).to(mean), gather(bias.grad).to(mean), mean
+        )
+        update_running_mean(mean, now)
+        return {self.weight: shard_like(weight, gradient), bias: shard_like(shift, bias.grad)}
+
+    def finish(self) -> None:
+        """See `Selector.finish`."""
+        state = self.state
+        state["steps"] += 1
+        state["held"] = state["held"] + 1 if self.rate == state["last_lr"] else 0
+        state["last_lr"] = self.rate
+        now = phase(state)
+        times = clock(self.options.form, self.options.settle, self.scheduled)
+        clocked = state["steps"], self.rate, state["peak_lr"]
+        if now == "form" and times.has_formed(*clocked):
+            state["formed"] = state["steps"]
+        elif now == "route":
+            progress = times.progress(*clocked, state["formed"])
+            if state["asked"]:
+                # One more step may bring the statistics that are not there yet.
+                progress = 1.0 if state["asked"] > 1 or self.gates.any() else progress
+                state["asked"] += 1
+            self._narrow(max(progress, state["progress"]))
+        elif now == "settle":
+            self._keep(state["support"])
+
+    def _narrow(self, progress: float) -> None:
+        """Fade what is not routed: it is gone at progress 1, where the row is cut to its support."""
+        state = self.state
+        before, state["progress"] = state["progress"], progress
+        if progress < 1:
+            gates = self.means.gates
+            # A row of which nothing is known fades evenly.
+            gates = torch.where((gates > 0).any(1, keepdim=True), gates, 1)
+            idle = 1 - waterfill(gates, self.block_size, sparsity=0)
+            left = 1 - idle * (progress - before) / (1 - before)
+            self.weight.mul_(shard_like(left, self.weight))
+            return
+        state["settled_at"] = state["steps"]
+        state["support"] = support(self.matrix, self.means, self.block_size, COVER)
+        for tensor in self.companions():
+            tensor.mul_(shard_like(state["support"], tensor))
+        self._keep(state["support"])
+
+    def _keep(self, support: Tensor) -> None:
+        """0 off the support, for ever: idempotent, and the certificate of Theorem H."""
+        self.weight.mul_(shard_like(support, self.weight))
+
+
+def phase(state: State) -> Phase:
+    """The phase of the next step of a weight; "form" before its first, and for other methods."""
+    if "support" in state:
+        return "settle"
+    return "route" if state.get("formed", -1) >= 0 else "form"
+
+
+def ask_to_settle(state: State) -> None:
+    """Have the next step cut every row to its support, on the statistics it brings itself if need be."""
+    if phase(state) != "settle":
+        state["asked"] = max(state["asked"], 1)
+        state["formed"] = max(state["formed"], 0)
+
+
+@functools.cache
+def _reducer(k: int, by_magnitude: bool) -> Reduce:
+    """One object for all steps: compiled code is compiled anew for another."""
+    return functools.partial(_reduce, k, by_magnitude)
+
+
+def _reduce(
+    k: int,
+    by_magnitude: bool,
+    layer: Layer,
+    input: Tensor,
+    output: Tensor,
+    gradient: Tensor,
+    constants: Sequence[Tensor],
+) -> tuple[Tensor, Tensor]:
+    """Statistics of a backward pass, and the weight's gradient: routed, in ascending rows dense."""
+    shift, dense = constants
+    weight = layer.weight.detach().flatten(1).to(shift) + shift
+    sums = layer_statistics(k, by_magnitude, layer, input, gradient, weight)
+    now = Statistics(*sums)
+    selected = torch.where(dense[:, None], now.dense, now.routed)
+    return sums, selected.view_as(layer.weight).to(layer.weight.dtype)
