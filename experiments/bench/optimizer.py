@@ -113,7 +113,7 @@ def training_step(name: str, device: str, batch: int) -> Callable[[], None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = resnet18(num_classes=CLASSES).to(device)
-    optimizer, _ = CONTESTANTS[name].build(model, RECIPE, steps=1, seed=0)
+    optimizer = CONTESTANTS[name].build(model, RECIPE, seed=0)
 
     def call() -> None:
         optimizer.zero_grad()

@@ -13,14 +13,14 @@ from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter, StrMe
 
 from experiments import published
 from experiments.figures.series import (
+    ALGORITHM_3,
     D5,
     DENSE,
-    FAITHFUL,
     L1,
     OURS,
     RESNET,
     SCALE,
-    UNBIASED,
+    SHARED,
     Series,
     missing_runs,
 )
@@ -57,8 +57,8 @@ FAMILIES = (
     Family(DENSE, "SGD", "SGD"),
     Family(L1, "SGD with L1 on the head", r"SGD with L1(, strength=\S+)?"),
     Family(D5, "Dynamic-K layer", r"Dynamic-\d+"),
-    Family(UNBIASED, UNBIASED.label, "unbiased"),
-    Family(FAITHFUL, FAITHFUL.label, "faithful"),
+    Family(SHARED, SHARED.label, "shared masks"),
+    Family(ALGORITHM_3, ALGORITHM_3.label, "Algorithm 3"),
 )
 
 

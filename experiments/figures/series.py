@@ -61,8 +61,8 @@ D1, D5, D10, D25, D50, D100 = (
 )
 INNER = Series("Res18-d[32,32,5]a", "Dynamic-[32,32,5]", "#2f9e44")
 OURS = Series("InterpretableSGD", "InterpretableSGD")
-UNBIASED = Series("InterpretableSGD, unbiased", "unbiased", dashes="--")
-FAITHFUL = Series("Algorithm 3, literally", "faithful", dashes=":")
+SHARED = Series("InterpretableSGD, shared masks", "shared masks", dashes="--")
+ALGORITHM_3 = Series("Algorithm 3, literally", "Algorithm 3", dashes=":")
 
 Runs = dict[Series, list[Stored]]
 

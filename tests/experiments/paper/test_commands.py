@@ -8,7 +8,7 @@ import pytest
 
 from experiments import launch, store
 from experiments.__main__ import main
-from experiments.methods import DENSE, NARROWED, dynamic
+from experiments.methods import DENSE, OURS, dynamic
 from experiments.paper import commands
 from experiments.paper.catalog import CATALOG, Entry
 from experiments.paper.tables import frontier
@@ -19,7 +19,7 @@ SMALL = Entry(
     "a grid of two runs",
     "ours",
     (lambda runs, planned, out: frontier(runs, planned),),
-    lambda scale, seeds: [planned(DENSE), planned(NARROWED)],
+    lambda scale, seeds: [planned(DENSE), planned(OURS)],
 )
 
 
@@ -70,7 +70,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(out, monkeypatch, ca
 
 def test_a_run_that_fails_is_said_and_the_table_shown(out, monkeypatch, capsys):
     broken = dataclasses.replace(
-        SMALL, plan=lambda scale, seeds: [planned(dynamic(999)), planned(NARROWED)]
+        SMALL, plan=lambda scale, seeds: [planned(dynamic(999)), planned(OURS)]
     )
     monkeypatch.setitem(CATALOG, "small", broken)
     assert commands.run_main(["small", "--out", str(out)]) == 1
