@@ -4,10 +4,10 @@
 
 Dense SGD with and without a warm-up, InterpretableSGD as it is by default and with shared masks, an L1 penalty on
 the head, Dynamic-5, and heads fitted or cut after the training on the frozen units of the dense nets. Same initial
-weights and batches for all; a seed also redraws the data. `--only` trains the methods of these names alone. `--images 3` trains on three times the images, and so for three
-times the steps, without L1, whose strengths were chosen for the short runs. `--choose` trains on seed 0 what
-learning rates, strengths and options were chosen from, and looks at validation images alone. What was found:
-docs/results/research1.md.
+weights and batches for all; a seed also redraws the data. `--only` trains the methods of these names alone.
+`--images 3` trains on three times the images, and so for three times the steps, without L1, whose strengths were
+chosen for the short runs. `--choose` trains on seed 0 what learning rates, strengths and options were chosen from,
+and looks at validation images alone. What was found: docs/results/research1.md.
 """
 
 import argparse
