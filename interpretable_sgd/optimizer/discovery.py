@@ -120,16 +120,25 @@ class LayerFinder:
             if layer.weight not in self.probes:
                 self.probes[layer.weight] = WeightProbe(layer.weight, self._unique(name))
             self.probes[layer.weight].install(layer)
-        if chosen:
-            self._begin()
         if any(self._owns(parameter) for parameter in model.parameters()):
             self._ours.update({module: name for name, module in inner.named_modules()})
             self.process_group = replicas(model) or self.process_group
             if self.is_watching:
                 _watchers.setdefault(model, weakref.WeakSet()).add(self)
                 self._handles.append(model.register_forward_hook(note_outputs))
-        if not any(is_lazy(parameter) for parameter in model.parameters()):
+        # Lazy layers and those that torch.func lends other tensors are looked at again.
+        if all(isinstance(p, nn.Parameter) and not is_lazy(p) for p in model.parameters()):
             self._seen.update(model.modules())
+        if chosen:
+            self._begin()
+
+    def is_alone(self, weight: Tensor) -> bool:
+        """Whether no other layer of the models that were visited could be their head."""
+        return len(self.probes) == 1 and all(
+            module._parameters.get("weight") is weight
+            for module in self._ours
+            if _has_matrix(module)
+        )
 
     def keep(self, weights: set[Tensor]) -> None:
         """Take the hooks off all other layers."""
@@ -189,6 +198,7 @@ def _has_matrix(module: nn.Module) -> bool:
     inner = parametrizations.parameters() if isinstance(parametrizations, nn.Module) else ()
     own = (parameter for parameter in module._parameters.values() if parameter is not None)
     childless = not any(True for name, _ in module.named_children() if name != "parametrizations")
-    return childless and any(
+    # Quantisation-aware layers own their weight, beside a child.
+    return (childless or "weight" in module._parameters) and any(
         not is_lazy(parameter) and parameter.dim() > 1 for parameter in itertools.chain(own, inner)
     )

@@ -114,7 +114,7 @@ class MaskedLayers:
         """
         for weight, probe in self._finder.probes.items():
             group = self._groups[weight]
-            known = STATE in self._optimizer.state.get(weight, ()) or len(self._finder.probes) == 1
+            known = STATE in self._optimizer.state.get(weight, ()) or self._finder.is_alone(weight)
             if weight not in self._routed and (known or self._choice(group).keyword is None):
                 self._optimizer.begin(weight, probe)
 
