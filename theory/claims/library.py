@@ -5,7 +5,6 @@ The one room that puts judge and judged together; its runs over horizons are in
 """
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from interpretable_sgd import InterpretableSGD
 from theory.claim import FAILS, Check, claim
 from theory.claims.settled import softmax_head
+from theory.rate_test.optimizer_runs import unwarned
 from theory.reference import bounds
 from theory.reference.hessians import cross_entropy, hessian_diagonal
 from theory.reference.probabilities import floored, waterfill
@@ -119,8 +119,7 @@ def guarantee(quick: bool, seed: int) -> Check:
     wrong = []
     for options, settles, theorem in table:
         layer, x, y = _layer(seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
+        with unwarned():
             optimizer = InterpretableSGD(layer.parameters(), lr=0.1, block_size=2, **options)
             _step(optimizer, layer, x, y)
             if settles:
@@ -220,8 +219,7 @@ def _ce3(quick: bool, seed: int, **options: Any) -> Check:
     layer = nn.Linear(3, 2, bias=False, dtype=torch.float64)
     nn.init.zeros_(layer.weight)
     generator = torch.Generator().manual_seed(seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with unwarned():
         optimizer = InterpretableSGD(layer.parameters(), lr=2.0, seed=seed, **options)
         steps = 2_000 if quick else 4_000
         for _ in range(steps):

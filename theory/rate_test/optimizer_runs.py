@@ -8,8 +8,9 @@ probabilities are normalised over a layer (method="algorithm3"), every run has i
 This is where judge and judged meet: what is measured comes from `problems`, never from the library.
 """
 
+import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -90,6 +91,15 @@ Probe = Callable[[int, Array], Array]
 """(step, probabilities (R, d)) -> a term of a bound, (R,)."""
 
 
+@contextlib.contextmanager
+def unwarned() -> Iterator[None]:
+    """Without the warning that Algorithm 3 may diverge, where that is what is measured."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Algorithm 3 as printed", UserWarning)
+        yield
+
+
+@unwarned()
 def run(
     setup: Setup,
     starts: Array,
@@ -182,11 +192,8 @@ def _optimizer(
     if setup.options is None:
         return torch.optim.SGD(model.parameters(), **common)
     options: dict[str, Any] = {"layers": "all", "seed": seed} | common | setup.options
-    with warnings.catch_warnings():
-        # That masks per sample may diverge is what is measured here.
-        warnings.simplefilter("ignore", UserWarning)
-        optimizer = InterpretableSGD(model.parameters(), **options)
-        optimizer.attach(model)
+    optimizer = InterpretableSGD(model.parameters(), **options)
+    optimizer.attach(model)
     return optimizer
 
 
