@@ -155,8 +155,8 @@ def _plane(axes: Any, surface: Surface, runs: dict[str, Trajectory], dark: bool)
     a, b = np.meshgrid(np.linspace(left, right, 60), np.linspace(low, high, 60))
     points = torch.from_numpy(np.stack([a, b], axis=-1).reshape(-1, 1, 2))
     F = np.array([float(surface.value(W)) for W in points]).reshape(a.shape)
-    levels = F.min() + np.geomspace(1e-3, 1, 12) * (F.max() - F.min())
-    axes.contour(a, b, F, levels, cmap="bone_r" if not dark else "bone", linewidths=0.5, alpha=0.5)
+    levels = F.min() + np.geomspace(1e-3, 0.9, 14) * (F.max() - F.min())
+    axes.contour(a, b, F, levels, colors="0.4" if dark else "0.75", linewidths=0.6)
     # What is drawn first lies below.
     for name, of in runs.items():
         w = of.weights[_shown(of)]

@@ -72,6 +72,7 @@ def _of_weights(
         best=best,
         window=window,
         remark="K = M: routed is SGD, bit for bit",
+        largest_rate=1.0,
     )
 
 
