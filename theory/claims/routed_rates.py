@@ -1,4 +1,4 @@
-"""The rate test of the routed optimizer: what settles converges at O(1 / sqrt T), what does not, not.
+"""The rate test of the routed optimizer: what settles has the rate O(1 / sqrt T), and controls have not.
 
 M_T is the mean over the steps from T_0 on of |grad_S F|^2, S the run's own support. On a given S
 runs start far from its minimiser or near; runs from scratch start far from 0 or at 0. The bound is

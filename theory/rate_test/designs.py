@@ -1,4 +1,4 @@
-"""How large the rate test is: run lengths, and seeds of each.
+"""Sizes of the rate test: run lengths, and seeds of each.
 
 Steps cost more than runs, since all runs share them: a quick design has shorter runs, but more of
 them. Its power is measured in `power`.
