@@ -82,7 +82,6 @@ def marginals(quick: bool, seed: int) -> Check:
         exploration=0.2,
         shrink=0.0,
         form=0,
-        lookahead=0.0,
         seed=seed,
     )
     steps = 1_000 if quick else 4_000

@@ -61,9 +61,8 @@ PLAIN: dict[str, Any] = {
     "exploration": 0.3,
     "shrink": 0.0,
     "form": 0,
-    "lookahead": 0.0,
 }
-"""Shared masks as Theorem A has them. Probabilities are known to the judge without look-ahead."""
+"""Shared masks as Theorem A has them."""
 
 
 @dataclass(frozen=True)

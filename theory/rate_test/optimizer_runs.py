@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 
 from interpretable_sgd import Guarantee, InterpretableSGD
-from theory.reference.probabilities import floored, waterfill
 from theory.reference.problems import GEMAN_MCCLURE, LOGISTIC, SQUARES, Array, Regression
 
 LOSSES: dict[int, Callable[[Tensor, Tensor], Tensor]] = {
@@ -139,7 +138,7 @@ def run(
         if step in stops:
             path.append(problem.value(w) - problem.known("minimum"))
         if step == reading_at:
-            pi, G = _probabilities(optimizer, setup, step, w), problem.gradients(w)
+            pi, G = _probabilities(optimizer, setup, w), problem.gradients(w)
             mean_pi, readings = mean_pi + pi, readings + 1
             terms = _terms(pi, G, full, setup.batch)
             terms = (*terms, shrink(step, pi) if shrink else np.zeros(rows))
@@ -201,25 +200,15 @@ def _weights(layers: list[nn.Linear]) -> Array:
     return np.concatenate([layer.weight.detach().numpy() for layer in layers]).copy()
 
 
-def _probabilities(
-    optimizer: torch.optim.Optimizer, setup: Setup, step: int, starts: Array
-) -> Array:
-    """pi of every run, (R, d), from the strengths that the optimizer reports; 1 without masks."""
-    options = setup.options or {}
-    if not isinstance(optimizer, InterpretableSGD) or options["method"] != "shared":
-        return np.ones_like(starts)
-    d = starts.shape[1]
-    progress = min(1.0, (step + 1) / options["form"]) if options["form"] else 1.0
-    K = d * (options["block_size"] / d) ** progress
-    strength = [unit.strength.numpy() for unit in optimizer.routed_units().values()]
-    if not strength:
-        return np.full_like(starts, K / d)
-    pi = waterfill(np.concatenate(strength), K, 1.0)
-    # What a block has left goes to connections without a constant, in equal parts.
-    silent = np.concatenate(strength) <= 0
-    left = np.maximum(0.0, K - pi.sum(-1, keepdims=True))
-    pi = pi + np.where(silent, left / np.maximum(1, silent.sum(-1, keepdims=True)), 0.0)
-    return floored(np.minimum(1.0, pi), options["exploration"], K)
+def _probabilities(optimizer: torch.optim.Optimizer, setup: Setup, starts: Array) -> Array:
+    """pi of every run, (R, d), as the optimizer itself reports them; 1 where nothing is masked."""
+    units = optimizer.routed_units() if isinstance(optimizer, InterpretableSGD) else {}
+    if units:
+        return np.concatenate([unit.probabilities.numpy() for unit in units.values()])
+    # Before the first step masks are uniform, or the block has not begun to narrow.
+    options = setup.options or {"form": 1}
+    narrow = options.get("form") == 0
+    return np.full_like(starts, options["block_size"] / starts.shape[1] if narrow else 1.0)
 
 
 def _terms(pi: Array, G: Array, full: Array, batch: int) -> tuple[Array, ...]:
