@@ -45,7 +45,7 @@ class Experiment:
     scale: float = 0.5
     block_size: int = 5
     layers: str = "head"
-    readings: int = 16
+    readings: int = 8
     precision: str = "float32"
 
     def loss(self, net: nn.Module, rows: Tensor) -> Tensor:
@@ -69,12 +69,14 @@ def train(experiment: Experiment, mode: str, steps: int, seed: int) -> Recorder:
         # That Algorithm 3 may diverge is what is measured here.
         warnings.filterwarnings("ignore", "Algorithm 3 as printed", UserWarning)
         optimizer = _optimizer(experiment, mode, net, steps, seed)
-        recorder = Recorder(optimizer, horizon=steps, readings=experiment.readings, seed=seed)
+        recorder = Recorder(
+            optimizer, horizon=steps, per_decade=4, readings=experiment.readings, seed=seed
+        )
 
         def gradient() -> float:
             """<grad f_1, grad f_2> of two independent half batches, which has no noise in it."""
             settled = isinstance(optimizer, InterpretableSGD) and optimizer.phase == "settle"
-            first, second = draw(4 * experiment.batch), draw(4 * experiment.batch)
+            first, second = draw(2 * experiment.batch), draw(2 * experiment.batch)
             return gradient_product(
                 net,
                 lambda m: experiment.loss(m, first),

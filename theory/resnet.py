@@ -154,7 +154,7 @@ def parser() -> argparse.ArgumentParser:
     add("--data", default="theory.resnet:synthetic", help="module:function -> (images, labels)")
     add("--norm", choices=NORMS, default="group", help="batch: in evaluation mode")
     add("--modes", nargs="+", choices=MODES, default=list(MODES))
-    add("--horizons", type=int, nargs="+", default=[32, 48, 72, 108], help="T")
+    add("--horizons", type=int, nargs="+", default=[24, 34, 48, 68], help="T")
     add("--seeds", type=int, default=8, help="runs of every mode and horizon")
     add("--seed", type=int, default=0, help="of all of them")
     add("--batch", type=int, default=16, help="B")
