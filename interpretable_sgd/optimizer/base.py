@@ -65,7 +65,7 @@ class Interpretable(Optimizer):
         if not isinstance(param_group, dict):
             raise TypeError(f"param_group must be a dict, got {type(param_group).__name__}")
         self.defaults = self._options | self.defaults
-        group = {name: self.defaults[name] for name in NAMES} | {"phase": "form"} | param_group
+        group = {name: self.defaults[name] for name in NAMES} | {"phase": "brake"} | param_group
         group["layers"] = _listed(group["layers"])
         Options.of(group)
         super().add_param_group(group)
@@ -195,13 +195,13 @@ class Interpretable(Optimizer):
 
     @property
     def phase(self) -> Phase:
-        """The earliest phase that a routed layer is in; "form" before any is known."""
+        """The earliest phase that a routed layer is in; "brake" before any is known."""
         return min((group["phase"] for group in self.param_groups), key=PHASES.index)
 
     def _phase_of(self, group: dict[str, Any]) -> Phase:
         """The earliest phase of a group's layers; of a group without any the last, where others have."""
         own = [phase(self.state[w]) for w, _, g in self._layers if g is group]
-        default: Phase = "settle" if any(True for _ in self._layers) else "form"
+        default: Phase = "settle" if any(True for _ in self._layers) else "brake"
         return min(own, key=PHASES.index, default=default)
 
     def settle(self) -> None:
@@ -305,7 +305,7 @@ class Interpretable(Optimizer):
         lost = [
             group["phase"]
             for group in self.param_groups
-            if group["phase"] != "form"
+            if group["phase"] != "brake"
             and not any(MOMENTS in self.state[p] for p in group["params"])
         ]
         if lost:
@@ -322,7 +322,7 @@ class Interpretable(Optimizer):
         for group, own in itertools.zip_longest(self.param_groups, before, fillvalue=self._options):
             for name in NAMES:
                 group.setdefault(name, own[name])
-            group.setdefault("phase", "form")
+            group.setdefault("phase", "brake")
             if group["layers"] == UNNAMED:
                 group["layers"] = own["layers"]
             Options.of(group)
@@ -389,7 +389,7 @@ class Interpretable(Optimizer):
         if not isinstance(selector, Routed):
             return f"{line}, method {group['method']!r}"
         now = phase(selector.state)
-        times = clock(group["form"], group["settle"], selector.scheduled)
+        times = clock(group["brake"], group["form"], group["settle"], selector.scheduled)
         ends = "" if now == "settle" else f", {times}"
         return f"{line}, keep {selector.block_size}, phase {now!r}{ends}"
 
@@ -402,7 +402,7 @@ class Interpretable(Optimizer):
             selector = self._selector(weight, probe, group)
             reads = int((selector.matrix != 0).sum(1).max())
             if reads > 2 * selector.block_size and is_late(state, selector.rate):
-                times = clock(group["form"], group["settle"], selector.scheduled)
+                times = clock(group["brake"], group["form"], group["settle"], selector.scheduled)
                 self._layers.warn(
                     UNSETTLED.format(
                         f"layer '{probe.name}'", reads, selector.block_size, f"It {times}"

@@ -24,7 +24,7 @@ NO_STATISTICS = (
     "is trained plainly in such steps. Call backward() on the loss"
 )
 LOST = (
-    "the loaded state is of phase {!r}, but holds no statistics of a routed layer: forming starts afresh. With "
+    "the loaded state is of phase {!r}, but holds no statistics of a routed layer: routing starts afresh. With "
     "torch.distributed.checkpoint, take a training step before get_optimizer_state_dict, which asks "
     "only for what the optimizer holds by then"
 )

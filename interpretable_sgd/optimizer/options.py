@@ -23,9 +23,9 @@ class Options:
     block_size: float = 5
     layers: Layers = "head"
     method: MethodName = "routed"
+    brake: float | None = None
     form: float | None = None
     settle: float | None = None
-    lookahead: float = 10.0
     sparsity: float = 0.0
     exploration: float = 0.05
     shrink: float = 30.0
@@ -38,14 +38,13 @@ class Options:
         if self.method == "routed":
             self._require("block_size", lambda k: _is_integer(k) and k > 0, "a positive integer")
         self._require("block_size", lambda k: _is_number(k) and k > 0, "positive and finite")
-        for name in ("form", "settle"):
+        for name in ("brake", "form", "settle"):
             self._require(
                 name,
                 lambda limit: limit is None or _is_limit(limit),
                 "a number of steps (an int of at least 0), a share of the largest learning rate "
                 "(a float in (0, 1)), math.inf or None",
             )
-        self._require("lookahead", _is_finite, "at least 0, and finite")
         self._require("sparsity", lambda s: _is_number(s) and s <= 1, "at most 1, and finite")
         self._require("exploration", lambda e: _is_finite(e) and e < 1, "in [0, 1)")
         self._require("shrink", _is_finite, "at least 0, and finite")
@@ -55,10 +54,12 @@ class Options:
                 "sparsity must be below 1 for method='algorithm3', whose exponent is "
                 "1 / (1 - sparsity), got 1"
             )
-        if _same_kind(self.form, self.settle) and not _in_order(self.form, self.settle):
-            raise ValueError(
-                f"settle must come after form, got form={self.form!r} and settle={self.settle!r}"
-            )
+        for first, then in (("brake", "form"), ("form", "settle")):
+            before, after = getattr(self, first), getattr(self, then)
+            if _same_kind(before, after) and not _in_order(before, after):
+                raise ValueError(
+                    f"{then} must end after {first}, got {first}={before!r} and {then}={after!r}"
+                )
 
     def _require(self, name: str, holds: Any, wanted: str) -> None:
         value = getattr(self, name)

@@ -17,6 +17,7 @@ from interpretable_sgd.optimizer.probabilities import explore, fill, waterfill
 from interpretable_sgd.optimizer.sampling import bernoulli, hash_key
 from interpretable_sgd.optimizer.scores import fisher_curvature, gate
 from interpretable_sgd.optimizer.selector import (
+    LOOKAHEAD,
     MOMENTS,
     Selector,
     State,
@@ -106,7 +107,7 @@ class Shared(Selector):
         return block_probabilities(
             self.matrix,
             Moments(*self.state[MOMENTS]),
-            self.options.lookahead * self.rate,
+            LOOKAHEAD * self.rate,
             self.current_block_size,
             self.options.sparsity,
         )
