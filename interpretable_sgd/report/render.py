@@ -1,6 +1,7 @@
 """Rendering of a study as one HTML file that needs nothing else."""
 
 import base64
+import gzip
 import hashlib
 from collections.abc import Callable
 from importlib.resources import files
@@ -22,6 +23,7 @@ from interpretable_sgd.report import (
     summary_text,
 )
 
+PACKED_ABOVE = 10**6  # characters of all numbers
 SHOWN_ROWS = 40  # of a table behind a picture; its file holds all
 
 
@@ -72,7 +74,7 @@ def _context(study: Study, file_name: str) -> dict[str, Any]:
         "csv": {
             name: _data("text/csv", t.to_csv(study.source)) for name, t in study.tables.items()
         },
-        "json": _data("application/json", study.to_json()),
+        **_numbers(study.to_json(indent=None), file_name),
         "file_name": file_name,
         "shown_rows": SHOWN_ROWS,
         "script": Markup(script),
@@ -179,5 +181,14 @@ def _policy_hash(script: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
+def _numbers(text: str, file_name: str) -> dict[str, str]:
+    """All numbers as a file to save, packed where there are many: they would be half of the page."""
+    if len(text) <= PACKED_ABOVE:
+        return {"json": _data("application/json", text), "json_name": f"{file_name}.json"}
+    packed = base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+    return {"json": f"data:application/gzip;base64,{packed}", "json_name": f"{file_name}.json.gz"}
+
+
 def _data(kind: str, text: str) -> str:
-    return f"data:{kind};charset=utf-8,{quote(text)}"
+    # signs that mean nothing in the body of a data URL stay as they are: a third of the length
+    return f"data:{kind};charset=utf-8,{quote(text, safe=',:;()[]{}=/')}"

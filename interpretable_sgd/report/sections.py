@@ -13,13 +13,22 @@ from interpretable_sgd.analysis.study.cards import ClassCard, UnitCard
 from interpretable_sgd.analysis.study.record import Study
 from interpretable_sgd.report.diagrams import Part, graph, waterfall
 from interpretable_sgd.report.formatting import number, percent, plural, signed
-from interpretable_sgd.report.pictures import data_uri, enlarged, masked, spotlight, strip
+from interpretable_sgd.report.pictures import (
+    GAP,
+    TILE,
+    data_uri,
+    enlarged,
+    masked,
+    spotlight,
+    strip,
+)
 from interpretable_sgd.report.svg import svg, tag
 
 CARD_FIELDS = (
     *("index", "name", "accuracy", "weights", "labels"),
     *("images", "logit", "bias", "rest", "formula"),
 )
+MANY, SMALL_TILE = 300, 56  # units with pictures, and the side of each above so many
 SHARP_BELOW = 100  # pictures of fewer pixels a side are shown with their pixels
 CLASSES_A_GRAPH = {1: 4, 2: 1}  # by levels below the class
 GRAPHS = 6
@@ -88,22 +97,30 @@ def _margin(study: Study, image: Explanation) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Sheet:
-    """The exemplars of a unit, side by side."""
+    """The exemplars of a unit, side by side.
+
+    Attributes:
+        uri: of the picture.
+        width: in pixels.
+        height: in pixels.
+        pair: width of its first two.
+    """
 
     uri: str
     width: int
     height: int
+    pair: int
 
 
 def sheets(study: Study) -> dict[int, Sheet]:
     """A strip of exemplars for each unit that has any, masked at the unit's threshold.
 
-    Without a dissection the mask is where the map exceeds half its peak.
+    Without a dissection the mask is where the map exceeds half its peak. Where there are many units,
+    pictures are smaller, so that a page of 1,000 classes can be sent around.
     """
+    side = TILE if len(study.exemplars) <= MANY else SMALL_TILE
     found = {}
     for unit, exemplars in study.exemplars.items():
-        if not exemplars:
-            continue
         pictures = []
         for exemplar in exemplars:
             if exemplar.picture is None:
@@ -112,10 +129,10 @@ def sheets(study: Study) -> dict[int, Sheet]:
             if study.dissection is not None:
                 level = float(study.dissection.thresholds[unit])
             pictures.append(masked(enlarged(exemplar.picture, 112), exemplar.map, level))
-        if not pictures:
-            continue
-        sheet = strip(pictures)
-        found[unit] = Sheet(data_uri(sheet), sheet.width, sheet.height)
+        if pictures:
+            sheet = strip(pictures, side)
+            pair = min(sheet.width, 2 * side + GAP)
+            found[unit] = Sheet(data_uri(sheet), sheet.width, sheet.height, pair)
     return found
 
 

@@ -91,11 +91,21 @@ def test_units_and_classes_are_found_and_filtered(page: Chrome) -> None:
     ]
     assert page.find_element(By.CSS_SELECTOR, "[data-for=unit-list] output").text == "1 of 3"
     search.clear()
+    search.send_keys("green 1 unit")  # words in any order
+    assert len(shown(page, "#unit-list tr")) == 1
+    search.clear()
     search.send_keys("no such")
     assert shown(page, "#unit-list tr") == []
+    said = page.find_element(By.CSS_SELECTOR, "[data-for=unit-list] output").text
+    assert said == "Nothing matches all of these words."
     classes = page.find_element(By.CSS_SELECTOR, "[data-for=class-list] [name=search]")
     classes.send_keys("blue")
     assert len(shown(page, "#class-list .card")) == 2
+    classes.clear()
+    classes.send_keys("green red")
+    assert [card.get_attribute("data-name") for card in shown(page, "#class-list .card")] == [
+        "red green"
+    ]
 
 
 def test_classes_are_ordered(page: Chrome) -> None:

@@ -1,8 +1,11 @@
 """The page as a file: self-contained, escaped, complete, and no larger than it may be."""
 
+import base64
 import dataclasses
+import gzip
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
@@ -103,6 +106,42 @@ def test_numbers_behind_pictures_can_be_saved(study, page):
     for name, table in study.tables.items():
         assert saved[f"{name}.csv"] == table.to_csv(study.source)
     assert json.loads(saved["report.json"]) == json.loads(study.to_json())
+
+
+def test_many_numbers_are_packed(study, monkeypatch):
+    # the name of the module is that of its function
+    monkeypatch.setattr(sys.modules[report.render.__module__], "PACKED_ABOVE", 100)
+    (link,) = re.findall(
+        r'href="data:application/gzip;base64,([^"]*)" download="report.json.gz"',
+        report.render(study),
+    )
+    content = gzip.decompress(base64.b64decode(link)).decode()
+    assert json.loads(content) == json.loads(study.to_json())
+
+
+def test_what_is_true_what_was_predicted_and_how_sure(study, page):
+    said = " ".join(" ".join(page.text).split())
+    for image in study.explanations:
+        assert f"True: {image.label_name}" in said and f"Predicted: {image.predicted.name}" in said
+        assert f"margin of {image.margin.total:.2f}" in said
+    assert said.count("What decided between them") == len(study.explanations)
+    assert study.provenance["created"][:10] in said
+
+
+def test_every_unit_of_a_decision_leads_to_its_row(study, page):
+    linked = {link for link in page.links if link.startswith("#unit-")}
+    assert linked == {
+        f"#unit-{r.unit}" for i in study.explanations for s in i.scores for r in s.reasons
+    } | {f"#unit-{use.unit}" for card in study.classes for use in card.uses}
+
+
+def test_units_come_by_their_share_and_classes_without_images_last(study):
+    cards = [dataclasses.replace(study.classes[0], images=0, hits=0), *study.classes[1:]]
+    page = report.render(dataclasses.replace(study, classes=tuple(cards)))
+    assert re.findall(r'id="class-(\d)"', page) == ["1", "2", "0"]
+    assert "1 have none" in page
+    order = sorted(study.units, key=lambda unit: -unit.mass)
+    assert re.findall(r'<tr id="unit-(\d)"', page) == [str(unit.unit) for unit in order]
 
 
 def test_pictures_have_words(page):

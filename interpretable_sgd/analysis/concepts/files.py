@@ -34,8 +34,8 @@ def opened(path: Path) -> Iterator[Any]:
         raise
     # Damaged files raise nearly anything in pillow's readers, struct.error and IndexError among them.
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ConceptError(f"{printable(path)} cannot be read: {reason}") from None
+        reason = printable(" ".join(str(error).split()) or type(error).__name__)
+        raise ConceptError(f"{printable(path)[:300]} cannot be read: {reason[:300]}") from None
 
 
 def eight_bits(image: Any) -> Any:
@@ -77,8 +77,11 @@ def unit_range(image: Any) -> NDArray[np.float32] | None:
 
 
 def printable(text: object) -> str:
-    """A name that can be written as UTF-8: bytes of a file name that are none become a mark."""
-    return os.fsencode(str(text)).decode("utf-8", "replace")
+    """A name that can be written as UTF-8 in one line.
+
+    Bytes of a file name that are no UTF-8 become a mark, line breaks become blanks.
+    """
+    return " ".join(os.fsencode(str(text)).decode("utf-8", "replace").splitlines())
 
 
 def image_files(folder: Path, suffixes: Sequence[str] = IMAGES) -> list[Path]:

@@ -127,8 +127,13 @@ class Study:
         formulas = "".join(f"<li>{escape(card.formula)}</li>" for card in self.classes[:CLASSES])
         return f"<p><b>{escape(self.name)}</b></p><ul>{formulas}</ul><table>{metrics}</table>"
 
-    def to_json(self, path: str | Path | None = None) -> str:
-        """All numbers with their definitions and provenance; written to a file if one is named."""
+    def to_json(self, path: str | Path | None = None, indent: int | None = 1) -> str:
+        """All numbers with their definitions and provenance; written to a file if one is named.
+
+        Args:
+            path: of the file; None for no file.
+            indent: as `json.dumps` takes it.
+        """
         content = {
             "model": self.name,
             "counted_from": 0,
@@ -141,7 +146,7 @@ class Study:
             "provenance": self.provenance,
             "skipped": self.skipped,
         }
-        text = json.dumps(plain(content), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        text = json.dumps(plain(content), indent=indent, allow_nan=False, ensure_ascii=False) + "\n"
         if path is not None:
             checkpoints.replace(Path(path), lambda part: part.write_text(text, encoding="utf-8"))
         return text

@@ -1,62 +1,31 @@
 """A study of a trained classifier from beginning to end: decisions, dissection, pictures, tables."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from interpretable_sgd.analysis.ablation import ablate
-from interpretable_sgd.analysis.batches import (
-    Inputs,
-    VerifiedLoader,
-    call,
-    check_labels,
-    first_batch,
-    on,
-    rows,
-    split_batch,
-    stack,
-    tensors,
-)
-from interpretable_sgd.analysis.composition import Composition, compose, connections
+from interpretable_sgd.analysis.ablation import Ablation, ablate
+from interpretable_sgd.analysis.batches import VerifiedLoader
+from interpretable_sgd.analysis.composition import compose
 from interpretable_sgd.analysis.concepts.files import printable
 from interpretable_sgd.analysis.concepts.table import ConceptImages
 from interpretable_sgd.analysis.confusions import contrasts
-from interpretable_sgd.analysis.decisions import EXAMPLES, Decisions, decide
+from interpretable_sgd.analysis.decisions import decide
 from interpretable_sgd.analysis.dissection.dissect import dissect
 from interpretable_sgd.analysis.dissection.result import Dissection
-from interpretable_sgd.analysis.exemplars import Exemplar, exemplars
-from interpretable_sgd.analysis.explanation import Explanation, explain, spread_evenly
-from interpretable_sgd.analysis.forward import (
-    captured,
-    find_map_layer,
-    layer_of,
-    placed,
-    plain,
-    reading,
-)
-from interpretable_sgd.analysis.head_search import find_head
 from interpretable_sgd.analysis.heads import Head
-from interpretable_sgd.analysis.images import Picture, as_picture, stretched
-from interpretable_sgd.analysis.interpretability_metrics import diversity
-from interpretable_sgd.analysis.names import (
-    InputNames,
-    Names,
-    class_titles,
-    in_words,
-    unit_titles,
-)
+from interpretable_sgd.analysis.images import Picture, stretched
+from interpretable_sgd.analysis.names import InputNames, Names
 from interpretable_sgd.analysis.provenance import provenance
-from interpretable_sgd.analysis.stability import under_augmentation
+from interpretable_sgd.analysis.stability import Stability, under_augmentation
 from interpretable_sgd.analysis.study import summary, tables
 from interpretable_sgd.analysis.study.cards import class_cards, titles_of, unit_cards
+from interpretable_sgd.analysis.study.illustrations import Progress, illustrate
 from interpretable_sgd.analysis.study.record import Compared, Curves, Study
-
-Progress = Callable[[str, int], None]
+from interpretable_sgd.analysis.study.subject import Subject, subject_of
 
 
 def study(
@@ -141,17 +110,24 @@ def study(
     >>> found.layer, len(found.classes), found.metrics["units"].value
     ('1', 4, 8)
     """
-    _check_counts(top=(top, 1), explained=(explained, 0), pictures=(pictures, 0), seed=(seed, 0))
-    shown = _Inputs(picture, input_names)
-    subject = _subject(model, loader, class_names, unit_names, shown, layer, head, device)
-    lower = None if below is None else connections(layer_of(subject.model, below)[1]).cpu()
-    if lower is not None and len(lower) != subject.units:
-        raise ValueError(
-            f"below must make the {subject.units} units of the head, it makes {len(lower)}"
-        )
-    if layer_below is not None:
-        layer_of(subject.model, layer_below)
-    _check_concepts(subject, concepts, truth)
+    for option, (count, least) in {
+        **{"top": (top, 1), "explained": (explained, 0), "pictures": (pictures, 0)},
+    }.items():
+        if count < least:
+            raise ValueError(f"{option} must be at least {least}, got {count}")
+    subject = subject_of(
+        model,
+        loader,
+        head=head,
+        layer=layer,
+        class_names=class_names,
+        unit_names=unit_names,
+        input_names=input_names,
+        picture=picture,
+        device=device,
+    )
+    below_weights = subject.weights_below(below, layer_below)
+    subject.check_concepts(concepts, truth)
 
     def dissected(layer: nn.Module | str | None, stage: str) -> Dissection | None:
         if concepts is None or layer is None:
@@ -180,49 +156,31 @@ def study(
     dissection = dissected(subject.layer, "dissection")
     units = unit_cards(decisions, dissection, subject.unit_names)
     reach = summary.reach_by_class(decisions)
-    cards = class_cards(decisions, subject.class_names, units, reach, top=top)
-    read = sorted({use.unit for card in cards for use in card.uses})
-    images = _illustrate(subject, decisions, read, explained, pictures, top, report)
-    again = VerifiedLoader(loader, decisions.hashes)
-    ablation = ablate(
-        subject.model,
-        again,
-        subject.head,
-        device=device,
-        report=lambda done: report("ablation", done),
-    )
-    graph = _composition(
-        subject, decisions, lower, titles_of(dissected(layer_below, "dissection below")), units, top
-    )
-    multilabel = decisions.is_multilabel
+    classes = class_cards(decisions, subject.class_names, units, reach, top=top)
+    read = sorted({use.unit for card in classes for use in card.uses})
+    images = illustrate(subject, decisions, read, explained, pictures, top, report)
+    ablation, stability = _trials(subject, decisions.hashes, augment, top, report)
+    # labels that are sets are not taken for one another
     pairs = (
         ()
-        if multilabel
+        if decisions.is_multilabel
         else contrasts(decisions.weight, decisions.labels, decisions.predicted, top)
     )
-    metrics = summary.metrics(decisions, units, cards, ablation, dissection, truth)
+    graph = compose(
+        decisions.weight,
+        below_weights,
+        class_names=subject.class_names,
+        labels=[unit.title for unit in units],
+        labels_below=titles_of(dissected(layer_below, "dissection below")),
+        top=top,
+    )
+    metrics = summary.metrics(decisions, units, classes, ablation, dissection, truth)
     if images.diversity is not None:
         metrics["diversity_at_5"] = summary.diversity_metric(images.diversity)
-    weights = metrics["weights_per_class"].value or 0.0
-    found = {
-        **tables.tables(decisions, units, cards, images.explanations, pairs, graph),
-        "ablation": tables.ablation_table(ablation),
-        "ablation_classes": tables.ablation_class_table(ablation, subject.class_names),
-        "compared": tables.compared_table(decisions.accuracy, weights, ablation, compared),
-    }
+    found = tables.tables(decisions, units, classes, images.explanations, pairs, graph)
+    found |= tables.trial_tables(decisions, ablation, stability, subject.class_names, compared)
     if training:
         found["training"] = tables.training_table(training, training_axis)
-    if augment is not None:
-        changed = under_augmentation(
-            subject.model,
-            again,
-            augment,
-            subject.head,
-            k=top,
-            device=device,
-            report=lambda done: report("stability", done),
-        )
-        found["stability"] = tables.stability_table(changed)
     settings = {"head": decisions.head, "layer": subject.layer, "top": top, **(config or {})}
     skipped = (*getattr(loader, "skipped", ()), *(dissection.skipped if dissection else ()))
     return Study(
@@ -233,7 +191,7 @@ def study(
         layer=subject.layer,
         dissection=dissection,
         units=units,
-        classes=cards,
+        classes=classes,
         explanations=images.explanations,
         exemplars=images.exemplars,
         contrasts=pairs,
@@ -245,187 +203,31 @@ def study(
     )
 
 
-@dataclass(frozen=True)
-class _Inputs:
-    """How an input is shown."""
-
-    picture: Picture | None
-    names: InputNames | None
-
-
-@dataclass(frozen=True)
-class _Subject:
-    """The model and data of a study, checked."""
-
-    model: nn.Module
-    loader: Iterable[Any]
-    head: Head
-    layer: str | None
-    class_names: tuple[str, ...]
-    unit_names: tuple[str, ...] | None
-    inputs: _Inputs
-    device: torch.device | str | None
-
-    @property
-    def units(self) -> int:
-        """Inputs of the head."""
-        return self.head.weight.shape[1]
-
-
-def _check_counts(**bounds: tuple[int, int]) -> None:
-    for name, (value, least) in bounds.items():
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
-
-
-def _subject(
-    model: nn.Module,
-    loader: Iterable[Any],
-    class_names: Names | None,
-    unit_names: Names | None,
-    shown: _Inputs,
-    layer: nn.Module | str | None,
-    head: Head | nn.Module | str | None,
-    device: torch.device | str | None,
-) -> _Subject:
-    """Run a few images through the model, so that what does not fit is said before long passes."""
-    if isinstance(loader, Iterator):
-        raise ValueError("loader must give its images again in each pass, an iterator gives none")
-    inner = plain(model)
-    inputs, labels = split_batch(first_batch(loader)[0])
-    few = rows(inputs, slice(0, EXAMPLES))
-    with ExitStack() as stack_:
-        place = stack_.enter_context(placed(inner, device))
-        found = find_head(inner, head, on(few, place))
-        check_labels(labels, found.outputs)
-        read = stack_.enter_context(reading(inner, found))
-        units, _ = read.run(on(few, place))
-        where = _map_layer(inner, layer, found, on(few, place))
-    first = rows(on(few, torch.device("cpu")), 0)
-    as_picture(first, shown.picture)
-    in_words(first, shown.names)
-    names = tuple(printable(each) for each in class_titles(class_names, found.outputs))
-    titles = unit_titles(unit_names, shown.names, units, on(few, units.device))
-    return _Subject(inner, loader, found, where, names, titles, shown, device)
-
-
-def _map_layer(
-    model: nn.Module, layer: nn.Module | str | None, head: Head, inputs: Inputs
-) -> str | None:
-    """Name of the layer that has a map for each of the head's units."""
-    if layer is None:
-        return find_map_layer(model, inputs, head)
-    name, module = layer_of(model, layer)
-    with captured(module) as maps:
-        call(model, inputs)
-    units = head.weight.shape[1]
-    if maps.values.dim() != 4 or maps.values.shape[1] != units:
-        got = "none" if maps.values.dim() != 4 else maps.values.shape[1]
-        raise ValueError(f"layer {name!r} must put out {units} maps, one for each unit, got {got}")
-    return name
-
-
-def _check_concepts(
-    subject: _Subject, concepts: ConceptImages | None, truth: Tensor | None
-) -> None:
-    if concepts is None and truth is not None:
-        raise ValueError("truth needs concepts, to compare what classes read with it")
-    if concepts is None:
-        return
-    if subject.layer is None:
-        raise ValueError("layer must be named: no layer has a map for each unit of the head")
-    shape = (len(subject.head.weight), len(concepts.table))
-    if truth is not None and tuple(truth.shape) != shape:
-        raise ValueError(f"truth must have the shape {shape}, got {tuple(truth.shape)}")
-
-
-@dataclass(frozen=True)
-class _Images:
-    """What a pass over the images for their own sake gives."""
-
-    explanations: tuple[Explanation, ...]
-    exemplars: dict[int, list[Exemplar]]
-    diversity: Tensor | None
-
-
-def _illustrate(
-    subject: _Subject,
-    decisions: Decisions,
-    units: Sequence[int],
-    explained: int,
-    pictures: int,
+def _trials(
+    subject: Subject,
+    hashes: Tensor,
+    augment: Callable[[Any], Any] | None,
     top: int,
     report: Progress,
-) -> _Images:
-    """Explained images, and the images that excite units most, in one pass."""
-    chosen = spread_evenly(decisions, explained)
-    loader = VerifiedLoader(subject.loader, decisions.hashes, wanted=chosen)
-    apart: list[Tensor] = []
-    best: dict[int, list[Exemplar]] = {}
-    k = min(top, subject.units)
-
-    def look(maps: Tensor, first: int) -> None:
-        predicted = decisions.predicted[first : first + len(maps)]
-        apart.append(diversity(maps, decisions.weight, predicted, k=k))
-
-    if subject.layer is None or not pictures:
-        for _ in loader:
-            pass
-    else:
-        best = exemplars(
-            subject.model,
-            loader,
-            layer_of(subject.model, subject.layer)[1],
-            units,
-            count=pictures,
-            device=subject.device,
-            picture=subject.inputs.picture,
-            look=look,
-            report=lambda done: report("pictures", done),
-        )
-    explanations = _explanations(subject, decisions, loader, chosen, top)
-    return _Images(explanations, best, torch.cat(apart) if apart else None)
-
-
-def _explanations(
-    subject: _Subject, decisions: Decisions, loader: VerifiedLoader, chosen: list[int], top: int
-) -> tuple[Explanation, ...]:
-    """Explanations of the images that a pass over the data has kept."""
-    # texts of different lengths do not make one batch
-    shapes = {n: [tuple(t.shape) for t in tensors(loader.kept[n][0])] for n in chosen}
-    alike = len({str(shape) for shape in shapes.values()}) == 1
-    found: list[Explanation] = []
-    for group in [chosen] if alike else [[n] for n in chosen]:
-        found += explain(
-            subject.model,
-            stack([loader.kept[n][0] for n in group]),
-            torch.stack([loader.kept[n][1] for n in group]),
-            subject.head,
-            subject.layer,
-            top=top,
-            indices=group,
-            picture=subject.inputs.picture,
-            class_names=subject.class_names,
-            unit_names=subject.unit_names,
-            input_names=subject.inputs.names,
-            device=subject.device,
-        )
-    return tuple(found)
-
-
-def _composition(
-    subject: _Subject,
-    decisions: Decisions,
-    below: Tensor | None,
-    labels_below: Sequence[str] | None,
-    units: Sequence[Any],
-    top: int,
-) -> Composition:
-    return compose(
-        decisions.weight,
-        below,
-        class_names=subject.class_names,
-        labels=[unit.title for unit in units],
-        labels_below=labels_below,
-        top=top,
+) -> tuple[Ablation, Stability | None]:
+    """Passes in which something changes: units, and with `augment` images."""
+    loader = VerifiedLoader(subject.loader, hashes)
+    ablation = ablate(
+        subject.model,
+        loader,
+        subject.head,
+        device=subject.device,
+        report=lambda done: report("ablation", done),
     )
+    if augment is None:
+        return ablation, None
+    stability = under_augmentation(
+        subject.model,
+        loader,
+        augment,
+        subject.head,
+        k=top,
+        device=subject.device,
+        report=lambda done: report("stability", done),
+    )
+    return ablation, stability

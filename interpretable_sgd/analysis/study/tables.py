@@ -14,6 +14,7 @@ from interpretable_sgd.analysis.composition import Composition
 from interpretable_sgd.analysis.confusions import Contrast
 from interpretable_sgd.analysis.decisions import Decisions
 from interpretable_sgd.analysis.explanation import Explanation
+from interpretable_sgd.analysis.sparsity import weights_per_class
 from interpretable_sgd.analysis.stability import Stability
 from interpretable_sgd.analysis.study.cards import ClassCard, UnitCard
 from interpretable_sgd.analysis.study.record import Compared, Curves
@@ -334,6 +335,25 @@ def stability_table(found: Stability) -> Table:
         rows,
         {"overlap": "Jaccard index of the units of the largest contributions"},
     )
+
+
+def trial_tables(
+    decisions: Decisions,
+    ablation: Ablation,
+    stability: Stability | None,
+    names: Sequence[str],
+    compared: Sequence[Compared],
+) -> dict[str, Table]:
+    """Tables of what happens when something changes, by name."""
+    weights = float(weights_per_class(decisions.weight).double().mean())
+    found = {
+        "ablation": ablation_table(ablation),
+        "ablation_classes": ablation_class_table(ablation, names),
+        "compared": compared_table(decisions.accuracy, weights, ablation, compared),
+    }
+    if stability is not None:
+        found["stability"] = stability_table(stability)
+    return found
 
 
 def tables(

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from interpretable_sgd.analysis import Compared, study
+from interpretable_sgd.report import render
 from tests.analysis.known_truth import COLOURS, IMAGES, TRUTH, images, known_study, network
 
 
@@ -222,3 +223,178 @@ def test_a_loader_that_gives_its_images_once_is_refused():
     pixels, labels, _ = images()
     with pytest.raises(ValueError, match="loader must give its images again in each pass"):
         study(network(), iter([(pixels, labels)]))
+
+
+def rows_of(inputs, labels, size=5):
+    return list(zip(inputs.split(size), labels.split(size), strict=True))
+
+
+def seeded(build):
+    torch.manual_seed(0)
+    return build()
+
+
+class Reader(torch.nn.Module):
+    """A text classifier as transformers have them: mappings in, an object with logits out."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.norm = torch.nn.Embedding(50, 16), torch.nn.LayerNorm(16)
+        self.classifier, self.pooler = torch.nn.Linear(16, 3), torch.nn.Linear(16, 16)
+
+    def forward(self, input_ids, attention_mask):
+        weights = attention_mask[..., None].float()
+        hidden = self.norm((self.embed(input_ids) * weights).sum(1) / weights.sum(1))
+        return {"logits": self.classifier(hidden), "pooled": self.pooler(hidden)}
+
+
+def texts(count=12):
+    """Batches of different lengths, as collators pad them."""
+    generator = torch.Generator().manual_seed(0)
+    batches = []
+    for start in range(0, count, 4):
+        ids = torch.randint(50, (4, 5 + start), generator=generator)
+        mask = torch.ones_like(ids)
+        labels = torch.arange(start, start + 4) % 3
+        batches.append({"input_ids": ids, "attention_mask": mask, "labels": labels})
+    return batches
+
+
+def test_a_study_of_texts_in_mappings():
+    found = study(seeded(Reader), texts(), input_names=[f"word{k}" for k in range(50)])
+    assert found.decisions.head == "classifier" and found.layer is None
+    assert all("word" in image.words and image.picture is None for image in found.explanations)
+    assert "decisions" in report_of(found)
+
+
+def report_of(found):
+    return render(found)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_a_study_of_other_channels(channels):
+    conv = torch.nn.Conv2d(channels, 8, 3)
+    model = seeded(
+        lambda: torch.nn.Sequential(
+            *(conv, torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()),
+            torch.nn.Linear(8, 3),
+        )
+    )
+    x = torch.rand(12, channels, 16, 16, generator=torch.Generator().manual_seed(1))
+    found = study(model, rows_of(x, torch.arange(12) % 3), augment=lambda batch: batch.roll(1, 3))
+    assert found.layer == "1"
+    assert all(image.picture.shape == (3, 16, 16) for image in found.explanations)
+    without = study(model, rows_of(x, torch.arange(12) % 3), picture=None)
+    assert all(image.picture is None for image in without.explanations)
+    assert all(e.picture is None for kept in without.exemplars.values() for e in kept)
+    for page in (report_of(found), report_of(without)):
+        assert "Decisions, taken apart" in page
+
+
+def test_a_study_of_rows_whose_units_are_the_inputs():
+    model = seeded(lambda: torch.nn.Linear(4, 2))
+    x = torch.rand(12, 4, generator=torch.Generator().manual_seed(1))
+    names = ["age", "weight", "height", "pulse"]
+    found = study(model, rows_of(x, torch.arange(12) % 2), input_names=names)
+    assert [unit.title for unit in found.units] == names
+    assert "age" in found.classes[0].formula and "age" in report_of(found)
+    assert found.tables["units"].column("name") == names
+
+
+def test_a_study_of_one_output():
+    model = seeded(
+        lambda: torch.nn.Sequential(
+            torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1), torch.nn.Flatten(0)
+        )
+    )
+    x = torch.randn(30, 4, generator=torch.Generator().manual_seed(1))
+    y = (x[:, 0] > 0).float()
+    found = study(model, rows_of(x, y), class_names=["ill"], unit_names=list("abcdefgh"))
+    assert found.class_names == ("not ill", "ill")
+    with torch.no_grad():
+        z = model(x)
+    assert value(found, "accuracy") == ((z > 0) == (y > 0)).double().mean().item()
+    # keeping and removing units counts as the pass does
+    whole = found.tables["ablation"].where(change="whole").column("accuracy")
+    assert whole == pytest.approx([value(found, "accuracy")])
+    prune = found.tables["ablation"].where(change="prune", count=5).column("accuracy")
+    weight = model[2].weight.detach().clone()
+    weight[0, weight[0].abs().argsort()[:3]] = 0
+    with torch.no_grad():
+        cut = torch.nn.functional.linear(model[:2](x), weight, model[2].bias)[:, 0]
+    assert prune == pytest.approx([((cut > 0) == (y > 0)).double().mean().item()])
+    assert "True: " in report_of(found) and "not ill" in report_of(found)
+
+
+def test_a_study_of_sets_of_classes():
+    model = seeded(
+        lambda: torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    )
+    x = torch.randn(30, 4, generator=torch.Generator().manual_seed(1))
+    y = (x[:, :3] > 0).float()
+    found = study(model, rows_of(x, y))
+    with torch.no_grad():
+        right = (model(x) > 0) == (y > 0)
+    assert value(found, "accuracy") == pytest.approx(right.double().mean().item())
+    for c, card in enumerate(found.classes):
+        has, given = y[:, c] > 0, model(x)[:, c] > 0
+        assert card.images == int(has.sum()) and card.given == int(given.sum())
+        assert card.hits == int((has & given).sum()) and card.mistaken_for == ()
+        assert card.accuracy == card.hits / card.images
+    assert found.contrasts == () and found.tables["confusion"].rows == ()
+    whole = found.tables["ablation"].where(change="whole").column("accuracy")
+    assert whole == pytest.approx([value(found, "accuracy")])
+    image = found.explanations[0]
+    assert isinstance(image.label, tuple) and "True: " in report_of(found)
+
+
+def test_names_as_mappings_and_a_string_that_is_none():
+    pixels, labels, _ = images()
+    names = {"red green": 0, "green blue": 2, "red blue": 1}
+    found = study(network(), [(pixels, labels)], class_names=names)
+    assert found.class_names == ("red green", "red blue", "green blue")
+    with pytest.raises(TypeError, match="class_names must be a sequence of names, got the string"):
+        study(network(), [(pixels, labels)], class_names="abc")
+
+
+def test_confusions_and_calibration_are_counts_of_the_pass(found):
+    decisions = found.decisions
+    cells = found.tables["confusion"].rows
+    assert sum(row[-1] for row in cells) == len(decisions)
+    for label, _, predicted, _, count in cells:
+        both = (decisions.labels == label) & (decisions.predicted == predicted)
+        assert count == int(both.sum())
+    assert sum(found.tables["calibration"].column("images")) == len(decisions)
+    low, high = found.metrics["accuracy"].interval
+    assert low < value(found, "accuracy") < high
+
+
+def test_a_study_prints_in_a_few_lines(found):
+    assert repr(found) == "Study('Sequential', 3 classes, 3 units, 60 images, accuracy 0.900)"
+    said = str(found)
+    assert "right on 90.0% of 60 images" in said and "red green = 1.00" in said
+    assert len(said.splitlines()) < 12 and "tensor" not in said
+    assert "weights_per_class" in found._repr_html_()
+
+
+@pytest.mark.parametrize("change", ["images", "labels"])
+def test_a_pass_that_gives_others_than_the_first_is_refused(change):
+    """Also where only keeping and removing units, or changing images, would see them."""
+
+    class Changes:
+        def __init__(self, turn):
+            self.turn, self.seen = turn, 0
+
+        def __iter__(self):
+            self.seen += 1
+            pixels, labels, _ = images()
+            if self.seen == self.turn:
+                pixels, labels = (
+                    (pixels * 0.9, labels) if change == "images" else (pixels, 2 - labels)
+                )
+            yield pixels, labels
+
+    # the door, deciding, pictures, keeping and removing, changing a little
+    for turn in (3, 4, 5):
+        with pytest.raises(ValueError, match="same images in the same order in each pass"):
+            study(network(), Changes(turn), augment=lambda batch: batch)
