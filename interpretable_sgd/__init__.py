@@ -1,5 +1,8 @@
 """Classifiers with about five readable units per class, by changing the optimizer."""
 
+import importlib
+from typing import Any
+
 from interpretable_sgd.convergence.check import RateCheck, check_rate
 from interpretable_sgd.convergence.gradients import gradient_product
 from interpretable_sgd.convergence.rate_test import Rate, estimate_rate
@@ -32,3 +35,16 @@ __all__ = [
     "unroute",
 ]
 __version__ = "0.1.0"
+
+PACKAGES = ("analysis", "convergence", "report")
+"""Subpackages that a plain import brings into reach; each is loaded when it is first asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in PACKAGES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *PACKAGES, "__version__"})

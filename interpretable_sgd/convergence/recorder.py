@@ -17,7 +17,7 @@ from interpretable_sgd.convergence.stretches import drawn_step, stretch_end, wid
 
 Array = NDArray[np.float64]
 Number = float | Tensor
-PHASES = {"form": 0.0, "route": 1.0, "settle": 2.0}
+PHASES = {"brake": 0.0, "form": 1.0, "route": 2.0, "settle": 3.0}
 
 
 class Conditions(Protocol):
@@ -160,8 +160,8 @@ class Recorder:
 
     @property
     def names(self) -> list[str]:
-        """What has been recorded: "loss", "lr", the measures, the conditions, "phase" (0 form,
-        1 route, 2 settle), and for a routed layer "support/NAME", the connections of a unit in its
+        """What has been recorded: "loss", "lr", the measures, the conditions, "phase" (0 brake,
+        1 form, 2 route, 3 settle), and for a routed layer "support/NAME", the connections of a unit in its
         support, "churn/NAME", the share of connections that entered or left it since the reading
         before, "settled/NAME", the share of its rows that are settled, and "selected/NAME", the
         share of connections selected at a step so far."""
