@@ -21,6 +21,7 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?")
+LIST = re.compile(r"#(?:,\s*#)+")
 
 
 class Run(NamedTuple):
@@ -39,8 +40,8 @@ class Run(NamedTuple):
 
 
 def words(text: str) -> list[str]:
-    """Text without the digits of its numbers and the spaces that align them."""
-    return NUMBER.sub("#", text).split()
+    """Text without its numbers, the lengths of their lists, and the spaces that align them."""
+    return LIST.sub("#", NUMBER.sub("#", text)).split()
 
 
 def run(document: Path) -> Iterator[Run]:
@@ -67,7 +68,9 @@ def write(document: Path) -> None:
     for block, printed in reversed(runs):
         kind = "text" if block["output"] and not block["measured"] else "text measured"
         output = f"\n```{kind}\n{printed}```\n" if printed else ""
-        text = text[: block.start()] + f"```python\n{block['code']}```\n{output}" + text[block.end() :]
+        text = (
+            text[: block.start()] + f"```python\n{block['code']}```\n{output}" + text[block.end() :]
+        )
     document.write_text(text)
 
 
