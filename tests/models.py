@@ -71,9 +71,10 @@ MLP = CASES["mlp"]
 
 # Every way to select, in every phase, once a step or two are done.
 METHODS = {
-    "form": {"settle": 10**6},
-    "route": {"form": 1, "settle": 10**6, "block_size": 3},
-    "settle": {"form": 1, "settle": 2, "block_size": 3},
+    "brake": {"block_size": 3},
+    "form": {"brake": 0, "form": 10**6, "block_size": 3},
+    "route": {"brake": 0, "form": 1, "settle": 10**6, "block_size": 3},
+    "settle": {"brake": 0, "form": 1, "settle": 2, "block_size": 3},
     "shared": {"method": "shared", "form": 0, "block_size": 3},
     "shared, narrowing": {"method": "shared", "form": 3, "block_size": 3},
     "algorithm3": {"method": "algorithm3"},

@@ -120,5 +120,5 @@ def finished(runs: list[Run], out: Path, console: Console) -> list[store.Stored]
     if failures:
         label, message = failures[0]
         raise RuntimeError(f"{label} failed: {message}")
-    found = [run.stored(environment) for run in runs]
-    return [run for run in found if run is not None]
+    stored = [run.stored(environment) for run in runs]
+    return [run for run in stored if run is not None]

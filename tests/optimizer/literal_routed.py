@@ -38,8 +38,10 @@ class RoutedTwin:
         magnitude: rank |W' x| rather than W' x. guard: take rows for dense where `uphill`.
         observe: whether steps that form keep the means of u and of the shares, too.
         shipped: where the library departs from the algorithm, depart as well: the look-ahead takes the
-            rate of the step before, a row without any share settles on its largest weights rather than
-            on none, and what is idle fades (see `_narrow`).
+            rate of the step before, a row without any past gradient is dense (where `.grad` is routed, a
+            row of zeros would never be heard of), a row without any share settles on its largest weights rather than
+            on none, no more are kept than carry `cover` of the row's shares, and what is idle fades (see
+            `_narrow`).
     """
 
     def __init__(
@@ -56,10 +58,12 @@ class RoutedTwin:
         guard: bool = True,
         observe: bool = False,
         shipped: bool = False,
+        cover: float = 1.0,
     ) -> None:
         self.O, self.M, self.K = len(weight), len(weight[0]), block_size
         self.tau, self.beta, self.magnitude, self.observe = foresight, memory, magnitude, observe
         self.b, self.decay, self.guard, self.shipped = momentum, weight_decay, guard, shipped
+        self.cover = cover
         self.sign, self.eta_before, self.progress = -1 if maximize else 1, 0.0, 0.0
         self.W, self.buffer = [list(row) for row in weight], self._zeros()
         self.gbar, self.ubar, self.share = self._zeros(), self._zeros(), self._zeros()
@@ -79,7 +83,7 @@ class RoutedTwin:
         """Whether the past mean step of a row went up, or is dead where there is a way down."""
         inner = fsum(u * g for u, g in zip(self.ubar[c], self.gbar[c], strict=True))
         dead = not any(self.ubar[c]) and any(g < 0 for g in self.gbar[c])
-        return inner < 0 or dead
+        return inner < 0 or dead or (self.shipped and not any(self.gbar[c]))
 
     def routed(
         self, x: Matrix, delta: Matrix, eta: float, phase: str
@@ -155,6 +159,8 @@ class RoutedTwin:
         for c in (c for c in range(self.O) if not self.closed[c]):
             kept = [m for m in range(self.M) if self.share[c][m] > 0 and self.W[c][m] != 0]
             kept.sort(key=lambda m: (-self.share[c][m], -abs(self.W[c][m]), m))
+            carried = [fsum(self.share[c][k] for k in kept[:n]) for n in range(len(kept) + 1)]
+            kept = [m for n, m in enumerate(kept) if carried[n] < self.cover * carried[-1]]
             if not kept and self.shipped:
                 kept = [m for m in range(self.M) if self.W[c][m] != 0]
                 kept.sort(key=lambda m: (-abs(self.W[c][m]), m))

@@ -308,10 +308,7 @@ def used(monkeypatch) -> list[Tensor]:
 def test_the_optimizer_is_the_twin_step_by_step(
     name: str, momentum: float, sparsity: float, used: list[Tensor]
 ) -> None:
-    """W <- W - eta m, m <- b m + (1 / B) sum_i q_i * g_i, `.grad` holding the masked gradient.
-
-    Which layer is routed is known from the second step on.
-    """
+    """W <- W - eta m, m <- b m + (1 / B) sum_i q_i * g_i, `.grad` holding the masked gradient."""
     layer = CASES[name].layer()
     optimizer = optimizer_of(layer, sparsity=sparsity, momentum=momentum)
     buffer = torch.zeros_like(layer.weight)
@@ -321,16 +318,14 @@ def test_the_optimizer_is_the_twin_step_by_step(
         z = layer(x)
         z.retain_grad()
         loss_of(z, layer).backward()
-        expected = layer.weight.grad.flatten(1)
-        if step:
-            twin_layer = CASES[name].layer()
-            twin_layer.weight.data = before
-            expected, _ = twin(sparsity, True, twin_layer, x, z.detach(), z.grad, used[step - 1])
-            close(layer.weight.grad.flatten(1), expected)
+        twin_layer = CASES[name].layer()
+        twin_layer.weight.data = before
+        expected, _ = twin(sparsity, True, twin_layer, x, z.detach(), z.grad, used[step])
+        close(layer.weight.grad.flatten(1), expected)
         optimizer.step()
         buffer = momentum * buffer + expected.view_as(before)
         close(layer.weight.detach(), before - 0.5 * buffer)
-    assert len(used) == 3 and not torch.equal(used[0], used[1])
+    assert len(used) == 4 and not torch.equal(used[0], used[1])
 
 
 def test_10_the_selection_does_not_depend_on_the_losss_reduction() -> None:

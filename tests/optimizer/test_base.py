@@ -30,7 +30,9 @@ ADAMW = {
 }
 BASES = {
     **{name: (InterpretableSGD, torch.optim.SGD, {"lr": 0.1} | o) for name, o in SGD.items()},
-    **{name: (InterpretableAdamW, torch.optim.AdamW, {"lr": 0.01} | o) for name, o in ADAMW.items()},
+    **{
+        name: (InterpretableAdamW, torch.optim.AdamW, {"lr": 0.01} | o) for name, o in ADAMW.items()
+    },
 }
 KERNELS = {
     "for-loop": {"foreach": False},
@@ -78,11 +80,20 @@ def test_whole_rows_and_unrouted_models_are_the_bases_bit_for_bit(
     assert not held(dense) or same(held(routed), held(dense))
 
 
+def without_bias() -> nn.Module:
+    model = MLP.model()
+    model[2] = nn.Linear(20, CLASSES, bias=False)
+    return model
+
+
 @kernels
 @bases
-def test_forming_is_the_bases_bit_for_bit(base: tuple, kernel: dict) -> None:
-    (kind, plain, arguments), ours, theirs = base, MLP.model(), MLP.model()
-    train(ours, kind(ours.parameters(), **arguments, **kernel, form=5), MLP.batches(5))
+def test_forming_a_head_without_a_bias_is_the_bases_bit_for_bit(base: tuple, kernel: dict) -> None:
+    """A bias is what centred steps need, see test_centring."""
+    (kind, plain, arguments), ours = base, without_bias()
+    theirs = copy.deepcopy(ours)
+    forming = METHODS["form"]
+    train(ours, kind(ours.parameters(), **arguments, **kernel, **forming), MLP.batches(5))
     train(theirs, plain(theirs.parameters(), **arguments, **kernel), MLP.batches(5))
     assert same(ours.parameters(), theirs.parameters())
 
@@ -107,13 +118,13 @@ def test_unrouted_parameters_of_a_routed_model_are_the_bases_bit_for_bit(
         optimizer.step()
     equal = [torch.equal(p, twin) for p, twin in zip(model.parameters(), twins, strict=True)]
     names = [name for name, _ in model.named_parameters()]
-    # Algorithm 3 masks `.grad`, and the update is the base's; forming changes nothing.
-    as_masked = method.get("method") == "algorithm3" or "form" not in method
+    # Algorithm 3 and the brake select in `.grad`, and the update is the base's.
+    as_selected = method in (METHODS["algorithm3"], METHODS["brake"])
     assert dict(zip(names, equal, strict=True)) == {
         "0.weight": True,
         "0.bias": True,
-        "2.weight": as_masked,
-        "2.bias": True,
+        "2.weight": as_selected,
+        "2.bias": method != METHODS["form"],
     }
 
 
@@ -125,7 +136,9 @@ def test_step_leaves_gradients_alone(base: tuple, method: dict, kernel: str) -> 
     """But for torch's own foreach Nesterov without decay, which adds the momentum to them."""
     (kind, plain, arguments), model = base, MLP.model()
     optimizer = kind(model.parameters(), **arguments, **method, **KERNELS[kernel])
-    torchs_own = kernel == "foreach" and arguments.get("nesterov") and "weight_decay" not in arguments
+    torchs_own = (
+        kernel == "foreach" and arguments.get("nesterov") and "weight_decay" not in arguments
+    )
     for input, target in MLP.batches(4):
         optimizer.zero_grad()
         cross_entropy(model(input), target).backward()
@@ -222,7 +235,7 @@ def test_settled_steps_are_the_bases_on_the_network_that_is_left(
     train(model, optimizer, batches[:10])
     assert optimizer.phase == "settle"
     support = model[2].weight.detach() != 0
-    assert support.sum(1).tolist() == [3] * CLASSES
+    assert support.any(1).all() and support.sum(1).max() == 3
 
     small = OnSupport(model, support)
     left = continued(plain, small, model, optimizer, theirs | kernel)
@@ -250,7 +263,7 @@ def test_settled_steps_are_the_bases_on_the_network_that_is_left(
 @bases
 def test_a_settled_layer_has_no_hook_and_a_plain_forward(base: tuple) -> None:
     (kind, _, arguments), model = base, MLP.model()
-    optimizer = kind(model.parameters(), **arguments, form=1, settle=2)
+    optimizer = kind(model.parameters(), **arguments, brake=0, form=1, settle=2)
     train(model, optimizer, MLP.batches(3))
     assert optimizer.phase == "settle"
     assert not any(module._forward_hooks for module in model.modules())
@@ -268,7 +281,7 @@ def test_a_settled_layer_has_no_hook_and_a_plain_forward(base: tuple) -> None:
 
 def test_gradients_off_the_support_are_0_for_the_user_too() -> None:
     model = MLP.model()
-    optimizer = InterpretableSGD(model.parameters(), lr=0.1, form=1, settle=2, block_size=3)
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, brake=0, form=1, settle=2, block_size=3)
     train(model, optimizer, MLP.batches(3))
     head = model[2].weight
     assert torch.equal(head.grad != 0, head != 0)
@@ -277,7 +290,7 @@ def test_gradients_off_the_support_are_0_for_the_user_too() -> None:
 def test_what_is_written_off_the_support_does_not_stay() -> None:
     """The certificate of Theorem H is held by the step, whoever writes into the weight."""
     model = MLP.model()
-    optimizer = InterpretableSGD(model.parameters(), lr=0.1, form=1, settle=2, block_size=3)
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, brake=0, form=1, settle=2, block_size=3)
     train(model, optimizer, MLP.batches(3))
     support = model[2].weight != 0
     model[2].weight.data += 1.0
@@ -446,8 +459,9 @@ def test_a_routed_layer_without_statistics_settles_on_those_it_has(way) -> None:
             optimizer.step()
     assert len(record) == 1
     assert torch.equal(optimizer.state[model[2].weight]["moments"], moments)
-    kept = moments[2].topk(3).indices.sort().values.tolist()
-    assert [row.nonzero().flatten().tolist() for row in model[2].weight] == kept
+    best = moments[2].topk(3).indices.tolist()
+    for row, three in zip(model[2].weight, best, strict=True):
+        assert row.any() and set(row.nonzero().flatten().tolist()) <= set(three)
 
 
 def test_a_loss_too_small_for_its_square_is_reported() -> None:
