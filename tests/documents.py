@@ -7,6 +7,7 @@ run: words and order are then the same everywhere, numbers are not.
 
 import contextlib
 import io
+import itertools
 import os
 import re
 import sys
@@ -40,8 +41,9 @@ class Run(NamedTuple):
 
 
 def words(text: str) -> list[str]:
-    """Text without its numbers, the lengths of their lists, and the spaces that align them."""
-    return LIST.sub("#", NUMBER.sub("#", text)).split()
+    """Text without its numbers, the lengths of their lists, the spaces that align them, and repeated lines."""
+    lines = [LIST.sub("#", NUMBER.sub("#", line)).split() for line in text.splitlines()]
+    return [word for line, _ in itertools.groupby(lines) for word in line]
 
 
 def run(document: Path) -> Iterator[Run]:

@@ -56,6 +56,7 @@ def test_python_of_a_document_runs_and_prints_what_it_says(
 
 def test_measured_numbers_may_differ_and_words_may_not() -> None:
     assert words("unit  3: +1.25, [1, 2, 3]") == words("unit 12: -.5e-3, [4, 5]")
+    assert words("unit 3: 1\nunit 4: 2\nbias") == words("unit 5: 3\nbias")
     assert words("unit 3") != words("units 3")
 
 
