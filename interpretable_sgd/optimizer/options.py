@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
-from interpretable_sgd.optimizer.layer_choice import Layers
+from interpretable_sgd.optimizer.layer_choice import LayerChoice, Layers
 
 MethodName = Literal["routed", "shared", "algorithm3"]
 
@@ -32,6 +32,7 @@ class Options:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        LayerChoice(self.layers)
         if self.method not in get_args(MethodName):
             names = ", ".join(map(repr, get_args(MethodName)))
             raise ValueError(f"method must be one of {names}, got {self.method!r}")
