@@ -70,7 +70,9 @@ class LayerFinder:
         process_group: over which a model found replicates its gradients, or None.
         foreign: the last call of a layer with weights that cannot be probed, in the order of all calls,
             and its description; (0, "") for none.
-        outputs: of the last call of a model that was visited.
+        shapes: of the outputs of the last call of a model that was visited, as far as they are matrices.
+        returned: the weights whose layers' outputs they are.
+        lazy: parameters that had no shape yet when their model was visited.
     """
 
     def __init__(
@@ -83,7 +85,9 @@ class LayerFinder:
         self.probes: dict[Tensor, WeightProbe] = {}
         self.process_group: Any = None
         self.foreign = (0, "")
-        self.outputs: list[weakref.ref[Tensor]] = []
+        self.shapes: list[torch.Size] = []
+        self.returned: list[Tensor] = []
+        self.lazy: list[Tensor] = []
         self._seen: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._ours: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
         self._handles: list[RemovableHandle] = []
@@ -107,7 +111,7 @@ class LayerFinder:
             self._handles.pop().remove()
         for probe in self.probes.values():
             probe.note_calls(False)
-        self.outputs = []
+        self.shapes, self.returned, self.lazy = [], [], []
 
     def visit(self, model: nn.Module) -> None:
         """Probe the chosen layers of a model."""
@@ -120,15 +124,24 @@ class LayerFinder:
             if layer.weight not in self.probes:
                 self.probes[layer.weight] = WeightProbe(layer.weight, self._unique(name))
             self.probes[layer.weight].install(layer)
-        if chosen:
-            self._begin()
         if any(self._owns(parameter) for parameter in model.parameters()):
             self._ours.update({module: name for name, module in inner.named_modules()})
             self.process_group = replicas(model) or self.process_group
             if self.is_watching:
                 self._handles.append(model.register_forward_hook(self._after))
-        if not any(is_lazy(parameter) for parameter in model.parameters()):
+        ids = {id(parameter) for parameter in model.parameters()}
+        lazy = [parameter for parameter in model.parameters() if is_lazy(parameter)]
+        self.lazy = [p for p in self.lazy if id(p) not in ids] + lazy
+        if not lazy:
             self._seen.update(model.modules())
+        if chosen:
+            self._begin()
+
+    def is_alone(self, weight: Tensor) -> bool:
+        """Whether no other layer of the models that were visited has weights, so that none is the head."""
+        layers = self.probes[weight].layers
+        others = (module for module in self._ours if module not in layers)
+        return len(self.probes) == 1 and not self.lazy and not any(map(_has_matrix, others))
 
     def keep(self, weights: set[Tensor]) -> None:
         """Take the hooks off all other layers."""
@@ -162,7 +175,10 @@ class LayerFinder:
     def _after(self, module: nn.Module, args: Any, output: Any) -> None:
         if torch.is_grad_enabled():
             tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-            self.outputs = [weakref.ref(tensor) for tensor in tensors if tensor.dim() > 1]
+            self.shapes = [tensor.shape for tensor in tensors if tensor.dim() > 1]
+            ids = {id(tensor) for tensor in tensors if tensor.dim() > 1}
+            probes = self.probes.items()
+            self.returned = [w for w, p in probes if p.output and id(p.output()) in ids]
 
 
 def _described(name: str, module: nn.Module) -> str:

@@ -114,7 +114,7 @@ class MaskedLayers:
         """
         for weight, probe in self._finder.probes.items():
             group = self._groups[weight]
-            known = STATE in self._optimizer.state.get(weight, ()) or len(self._finder.probes) == 1
+            known = STATE in self._optimizer.state.get(weight, ()) or self._finder.is_alone(weight)
             if weight not in self._routed and (known or self._choice(group).keyword is None):
                 self._optimizer.begin(weight, probe)
 
@@ -162,12 +162,14 @@ class MaskedLayers:
         # Layers of parameters that are new in this step are found in their next forward pass.
         if self._notice_edits() or not self._finder.is_watching or self._is_rehearsal():
             return []
+        # Layers that had no weights before this step's forward pass are found in the next.
+        if any(parameter.grad is not None for parameter in self._finder.lazy):
+            return []
         before = set(self._routed)
         groups = self._optimizer.param_groups
         learning = [any(p.grad is not None for p in group["params"]) for group in groups]
-        head = (
-            self._head() if any(self._choice(group).keyword == "head" for group in groups) else None
-        )
+        seeks = any(learning) and any(self._choice(group).keyword == "head" for group in groups)
+        head = self._head() if seeks else None
         for index, (group, learns) in enumerate(zip(groups, learning, strict=True)):
             keyword = self._choice(group).keyword
             if index not in self._decided and (learns or (any(learning) and keyword in KEYWORDS)):
@@ -239,7 +241,8 @@ class MaskedLayers:
             and probe.layers
             and self._choice(self._groups[weight]).keyword == "head"
         ]
-        if any(self._loaded(group) for group in self._optimizer.param_groups):
+        routed = {w for group in self._optimizer.param_groups for w in self._loaded(group)}
+        if any(w in routed and p.last_call for w, p in self._finder.probes.items()):
             return None
         linear, last_call, probe = max(candidates, key=lambda c: c[:2], default=(True, 0, None))
         foreign_call, foreign = self._finder.foreign
@@ -247,14 +250,11 @@ class MaskedLayers:
             return self.warn(NO_HEAD.format(FOREIGN.format(foreign)))
         if probe is None:
             return self.warn(NO_HEAD.format(NO_LAYER))
-        outputs = [
-            tensor for tensor in (ref() for ref in self._finder.outputs) if tensor is not None
-        ]
-        size = len(probe.weight)
-        if outputs and not any(size in tensor.shape[1:] for tensor in outputs):
+        shapes, size = self._finder.shapes, len(probe.weight)
+        if shapes and not any(size in shape[1:] for shape in shapes):
             return self.warn(NO_HEAD.format(NOT_LOGITS.format(probe.name, size)))
-        ids = {id(tensor) for tensor in outputs}
-        returned = [p.name for _, _, p in candidates if p.output and id(p.output()) in ids]
+        weights = set(self._finder.returned)
+        returned = [p.name for _, _, p in candidates if p.weight in weights]
         if len(returned) > 1:
             self.warn(SEVERAL.format(", ".join(map(repr, returned)), probe.name))
         return probe.weight
