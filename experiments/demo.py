@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments import demo_report, store
+from experiments.arguments import add_device, add_seeds, at_least, device_of, folder
 from experiments.evaluation.metrics import DEFINITIONS
 from experiments.evaluation.sparse_heads import PostHoc
 from experiments.figures import convergence, fig7, frontier, weight_maps
@@ -160,16 +161,16 @@ def figures(runs: Sequence[Stored], out: Path) -> list[Path]:
     """Four figures of each data set that has a network of SGD and one of ours."""
     paths = []
     for data in dict.fromkeys(run["data"] for run in runs):
-        own = [run for run in runs if run["data"] == data]
-        if not {DENSE.name, OURS.name} <= {run["method"] for run in own}:
+        on_data = [run for run in runs if run["data"] == data]
+        if not {DENSE.name, OURS.name} <= {run["method"] for run in on_data}:
             continue
-        name, model = data.partition(":")[0], own[0]["model"]
+        name, model = data.partition(":")[0], on_data[0]["model"]
         both = (OURS_SERIES, DENSE_SERIES)
         paths += [
-            *convergence.convergence(own, out, data, SCALE, model, f"convergence-{name}"),
-            *frontier.frontier(own, out, [data], SCALE, model, f"accuracy-{name}"),
-            *weight_maps.heads(own, out, data, SCALE, f"heads-{name}", model=model),
-            *fig7.fig7(own, out, data, SCALE, both, (), model, f"explained-{name}"),
+            *convergence.convergence(on_data, out, data, SCALE, model, f"convergence-{name}"),
+            *frontier.frontier(on_data, out, [data], SCALE, model, f"accuracy-{name}"),
+            *weight_maps.heads(on_data, out, data, SCALE, f"heads-{name}", model=model),
+            *fig7.fig7(on_data, out, data, SCALE, both, (), model, f"explained-{name}"),
         ]
     return paths
 
@@ -198,11 +199,11 @@ def summary(runs: Sequence[Stored], planned: int, seconds: float) -> store.Recor
 def pairs(runs: Sequence[Stored]) -> dict[str, Paired | None]:
     """Per data set, InterpretableSGD's accuracy minus SGD's over the seeds that both have finished."""
     rows = frame(runs)
-    found = {}
+    differences = {}
     for data, own in rows.groupby("data", sort=False):
         ours, dense = (own[own["method"] == method.name] for method in (OURS, DENSE))
-        found[str(data)] = paired_by_seed(ours, dense, "accuracy")
-    return found
+        differences[str(data)] = paired_by_seed(ours, dense, "accuracy")
+    return differences
 
 
 def run_table(runs: Sequence[Stored]) -> Table:
@@ -234,19 +235,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m experiments demo", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/demo"), help="folder of results (default runs/demo)"
-    )
-    parser.add_argument(
-        "--seeds",
-        "--seed",
-        type=int,
-        nargs="+",
-        default=[0],
-        metavar="SEED",
-        help="one run of each per seed",
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--out", type=folder, default=Path("runs/demo"), help="folder of results")
+    add_seeds(parser, [0], "one run of each method for each seed")
+    add_device(parser)
     parser.add_argument(
         "--data",
         nargs="+",
@@ -254,9 +245,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         choices=PROBLEMS,
         help="default: digits scenes",
     )
-    parser.add_argument(
-        "--threads", type=int, default=1, help="CPU threads (default 1: nets are small)"
-    )
+    parser.add_argument("--threads", type=at_least(1), default=1, help="of the CPU: nets are small")
     parser.add_argument(
         "--set",
         nargs="+",
@@ -266,14 +255,6 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--scale", type=float, default=1.0, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
-    if min(args.seeds) < 0:
-        parser.error(f"--seeds must be at least 0, got {min(args.seeds)}")
-    if len(set(args.seeds)) < len(args.seeds) or len(set(args.data)) < len(args.data):
-        parser.error("--seeds and --data must not name anything twice")
-    if args.threads < 1:
-        parser.error(f"--threads must be at least 1, got {args.threads}")
-    if args.out.exists() and not args.out.is_dir():
-        parser.error(f"--out must be a folder, got the file {args.out}")
     try:
         args.set = parse_options(args.set)
         check(replace(OURS, options=args.set))
@@ -281,10 +262,6 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         parser.error(f"--set: {error}")
     if not 0 < args.scale <= 1:
         parser.error(f"--scale must be in (0, 1], got {args.scale}")
-    if args.device == "auto":
-        args.device = "cuda" if torch.cuda.is_available() else "cpu"
-    if args.device not in ("cpu", "cuda"):
-        parser.error(f"--device must be auto, cpu or cuda, got {args.device}")
-    if args.device == "cuda" and not torch.cuda.is_available():
-        parser.error("--device is cuda, but torch sees no CUDA device")
+    args.data = list(dict.fromkeys(args.data))
+    args.device = device_of(parser, args)
     return args

@@ -27,13 +27,13 @@ def write_reports(out: Path, runs: Sequence[Stored]) -> list[Path]:
     """One page per data set, `report-DATA.html`, with its numbers as `report-DATA.json`."""
     paths = []
     for data in dict.fromkeys(run["data"] for run in runs):
-        own = [run for run in runs if run["data"] == data]
-        read = [run for run in own if run["method"] == OURS.name]
+        on_data = [run for run in runs if run["data"] == data]
+        read = [run for run in on_data if run["method"] == OURS.name]
         if read:
             name = data.partition(":")[0]
-            found = study(read[0], own)
-            found.to_json(out / f"report-{name}.json")
-            paths.append(report.write(found, out / f"report-{name}.html"))
+            page = study(read[0], on_data)
+            page.to_json(out / f"report-{name}.json")
+            paths.append(report.write(page, out / f"report-{name}.html"))
     return paths
 
 
@@ -70,29 +70,29 @@ def study(run: Stored, runs: Sequence[Stored]) -> analysis.Study:
 
 def compared(runs: Sequence[Stored]) -> list[analysis.Compared]:
     """Each other method's mean over its seeds, its first network cut, and sparse heads on its units."""
-    found, fitted = [], []
+    points, fitted = [], []
     for name in dict.fromkeys(run["method"] for run in runs):
-        own = [run for run in runs if run["method"] == name]
-        accuracies = [run["accuracy"] for run in own]
-        error = statistics.stdev(accuracies) / len(own) ** 0.5 if len(own) > 1 else None
-        weights = statistics.mean(run["weights_per_class"] for run in own)
-        several = len(own) > 1 and name == OURS.name
+        of_method = [run for run in runs if run["method"] == name]
+        accuracies = [run["accuracy"] for run in of_method]
+        error = statistics.stdev(accuracies) / len(of_method) ** 0.5 if len(of_method) > 1 else None
+        weights = statistics.mean(run["weights_per_class"] for run in of_method)
+        several = len(of_method) > 1 and name == OURS.name
         # the network that is read is there already, as "this model"
         if name != OURS.name or several:
-            called = f"{name}, {len(own)} seeds" if several else name
+            called = f"{name}, {len(of_method)} seeds" if several else name
             mean = statistics.mean(accuracies)
-            found.append(analysis.Compared(called, weights, mean, len(own), error))
+            points.append(analysis.Compared(called, weights, mean, len(of_method), error))
         if name != OURS.name:
-            curve = own[0]["accuracy_at_weights"]
+            curve = of_method[0]["accuracy_at_weights"]
             pairs = zip(curve["weights"], curve["accuracy"], strict=True)
-            found += [analysis.Compared(f"{name}, cut", *pair) for pair in pairs]
+            points += [analysis.Compared(f"{name}, cut", *pair) for pair in pairs]
         fitted += [
             analysis.Compared(
                 f"sparse heads on the units of {name}", head["weights"], head["accuracy"]
             )
-            for head in own[0].record.get("sparse_heads", ())
+            for head in of_method[0].record.get("sparse_heads", ())
         ]
-    return found + fitted
+    return points + fitted
 
 
 def curves(runs: Sequence[Stored]) -> dict[str, Curve]:
@@ -109,15 +109,15 @@ def measured(run: Stored) -> dict[str, Curve]:
     step = run["config"]["recipe"]["epochs"] / run["steps"]
     losses = np.array(run["curves"]["loss"][1])
     window = min(SMOOTHED, len(losses))
-    whole = len(losses) - len(losses) % window
-    means = losses[:whole].reshape(-1, window).mean(1)
-    found: dict[str, Curve] = {
+    usable = len(losses) - len(losses) % window
+    means = losses[:usable].reshape(-1, window).mean(1)
+    curves: dict[str, Curve] = {
         "validation accuracy": _at_epochs(run["epochs"], "validation_accuracy"),
         "share of |w| < 0.001": _by_epoch(run["curves"]["sparsity"][1], step),
         "loss": _by_epoch(means.tolist(), window * step),
     }
     iou = _at_epochs(run["epochs"], "mean_iou")
-    return found | ({"mean IoU of units": iou} if iou[0] else {})
+    return curves | ({"mean IoU of units": iou} if iou[0] else {})
 
 
 def _at_epochs(epochs: Sequence[Mapping[str, Any]], name: str) -> Curve:

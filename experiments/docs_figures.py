@@ -80,26 +80,26 @@ def collected(runs: Path) -> dict[str, Any]:
     Raises:
         ValueError: the folder has no run of the data.
     """
-    found = [
+    stored = [
         run
         for run in store.load(runs)
         if run["data"].partition(":")[0] == DATA and run["method"] in METHODS
     ]
-    found.sort(key=lambda run: (METHODS.index(run["method"]), run["seed"]))
-    if not found:
+    stored.sort(key=lambda run: (METHODS.index(run["method"]), run["seed"]))
+    if not stored:
         raise ValueError(f"runs must hold runs of {DATA}, got none in {runs}")
-    first = found[0]
-    seeds = " ".join(str(run["seed"]) for run in found if run["method"] == first["method"])
+    first = stored[0]
+    seeds = " ".join(str(run["seed"]) for run in stored if run["method"] == first["method"])
     return {
         "command": f"python -m experiments demo --seeds {seeds} --data {DATA}",
         "config": {key: first["config"].get(key) for key in SHARED},
         "hardware": first["hardware"],
         "n": first["n"],
         "seed": first["seed"],
-        "runs": [{key: run[key] for key in OWN} for run in found],
+        "runs": [{key: run[key] for key in OWN} for run in stored],
         "weights": {
             run["method"]: run.arrays["weight"].round(DIGITS).tolist()
-            for run in found
+            for run in stored
             if run["seed"] == first["seed"]
         },
     }

@@ -79,15 +79,15 @@ def attempt(number: int, run: Run, environment: Environment, tell: Tell) -> None
             tell(Event("step", number, at.step, at.steps, f"{at.loss():.3f}"))
 
     try:
-        kept = run.stored(environment) is not None
-        if not kept:
+        is_stored = run.stored(environment) is not None
+        if not is_stored:
             run.train(environment, report)
     except Exception as error:
         if environment.ranks.count > 1:
             raise  # the others are at some point of this run, and must hear of it
         tell(Event("failed", number, text=f"{type(error).__name__}: {error}"))
     else:
-        tell(Event("kept" if kept else "trained", number))
+        tell(Event("kept" if is_stored else "trained", number))
 
 
 def side_by_side(runs: Sequence[Run], environments: Sequence[Environment], tell: Tell) -> None:
@@ -128,8 +128,9 @@ def _pool(
             for event in _events(events, futures):
                 tell(event)
         except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)
-            # a run at training ends its step and writes a checkpoint
+            # a run at training ends its step and writes a checkpoint, which leaving the pool waits for
+            for future in futures:
+                future.cancel()
             for process in multiprocessing.active_children():
                 process.terminate()
             raise
@@ -164,12 +165,29 @@ def _start(slots: Any, events: Any) -> None:
             raise KeyboardInterrupt
         events.put(event)
 
-    _here.update(environment=slots.get(), tell=tell)
+    _here.update(environment=slots.get(), tell=tell, at_work=False, stopped=False)
+    signal.signal(signal.SIGTERM, _stop)
+
+
+def _stop(number: int, frame: Any) -> None:
+    """A process that is ended while it waits for work would break the pool, and take the others with it."""
+    _here["stopped"] = True
+    if _here["at_work"]:
+        raise KeyboardInterrupt
 
 
 def _work(number: int, run: Run) -> None:
-    _here["tell"](Event("step", number))
-    attempt(number, run, _here["environment"], _here["tell"])
+    if _here["stopped"]:
+        raise KeyboardInterrupt
+    _here["at_work"] = True
+    try:
+        _here["tell"](Event("step", number))
+        attempt(number, run, _here["environment"], _here["tell"])
+    except KeyboardInterrupt:
+        _here["stopped"] = True  # training has answered the signal
+        raise
+    finally:
+        _here["at_work"] = False
 
 
 @contextmanager

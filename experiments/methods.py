@@ -1,7 +1,7 @@
 """Ways to train a classifier, as plain values, and all that the experiments know of the optimizers' options."""
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -11,14 +11,14 @@ from torch.nn.functional import softshrink
 from torch.optim import Optimizer
 
 from experiments.recipes import FIELDS, Recipe
-from interpretable_sgd import BlockSizeScheduler, InterpretableSGD, analysis, route
+from interpretable_sgd import InterpretableAdamW, InterpretableSGD, analysis, route
 
 # the strongest of .0007, .002, .003, .005 that keeps the scenes' accuracy: on validation images of
 # seed 0 they gave .895, .893, .883, .712, with 45, 20, 13, 9 weights a class
 L1_STRENGTH = 3e-3
 PLAIN = (bool, int, float, str)
 # what the paper prints is trained as printed; that it can diverge is in docs/method.md
-EXPECTED_WARNING = "masks per sample"
+EXPECTED_WARNING = "Algorithm 3 as printed"
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,7 @@ class Method:
         name: in tables and in the names of stored runs; unlike for methods that differ.
         optimizer: a key of `OPTIMIZERS`.
         options: of the optimizer, beside its defaults and the recipe's settings.
-        narrowing: shares of the run, in [0, 1]: when the block of InterpretableSGD begins to narrow, and for
-            how long it does; None for the optimizer's own count of steps.
-        inner: names of further layers that InterpretableSGD routes, each with its block size.
+        inner: names of further layers that are routed, each with its block size.
         l1: strength of an L1 penalty on the head; 0 for none.
         dynamic: K of a routed head (Dynamic-K), None for a dense one.
         inserted: stages before which a routed 1x1 convolution is put, each with its K, as a share of the inputs.
@@ -41,8 +39,7 @@ class Method:
     name: str
     optimizer: str = "SGD"
     options: Mapping[str, Any] = field(default_factory=dict)
-    narrowing: tuple[float, float] | None = None
-    inner: Mapping[str, float] = field(default_factory=dict)
+    inner: Mapping[str, int] = field(default_factory=dict)
     l1: float = 0.0
     dynamic: int | None = None
     inserted: Mapping[str, float] = field(default_factory=dict)
@@ -71,58 +68,57 @@ class Method:
         }
         return route(model, k=self.dynamic, insert=inserted or None)
 
-    def build(
-        self, model: nn.Module, recipe: Recipe, steps: int, seed: int
-    ) -> tuple[Optimizer, list[BlockSizeScheduler]]:
-        """The optimizer of a prepared model, and what is to be stepped after each of its steps.
+    def build(self, model: nn.Module, recipe: Recipe, seed: int) -> Optimizer:
+        """The optimizer of a prepared model.
 
         Args:
             model: as `prepared` returns it.
             recipe: learning rate, momentum, weight decay.
-            steps: of the whole training.
             seed: of masks.
         """
-        settings: dict[str, Any] = {
-            "lr": recipe.lr,
-            "momentum": recipe.momentum,
-            "weight_decay": recipe.weight_decay,
-        }
+        settings: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
+        if not self.optimizer.endswith("AdamW"):
+            settings["momentum"] = recipe.momentum
+        if self.optimizer.startswith("Interpretable"):
+            settings["seed"] = seed
         groups = self._groups(model, recipe)
-        if self.optimizer == "SGD":
-            optimizer = torch.optim.SGD(groups, **settings)
-        else:
-            optimizer = InterpretableSGD(groups, **settings, seed=seed, **self.options)
+        optimizer = OPTIMIZERS[self.optimizer](groups, **settings, **self.options)
         if self.l1:
             penalise(optimizer, analysis.find_head(model).layer.weight, self.l1)
-        if self.narrowing is None:
-            return optimizer, []
-        start, length = (round(share * steps) for share in self.narrowing)
-        return optimizer, [BlockSizeScheduler(optimizer, max(1, length), start)]
+        return optimizer
 
-    def settings(self, model: nn.Module, recipe: Recipe, steps: int, seed: int) -> dict[str, Any]:
+    def settings(self, model: nn.Module, recipe: Recipe, seed: int) -> dict[str, Any]:
         """Every plain setting of the optimizer that `build` would give, its defaults included."""
-        optimizer, _ = self.build(model, recipe, steps, seed)
-        if isinstance(optimizer, InterpretableSGD):
+        optimizer = self.build(model, recipe, seed)
+        if isinstance(optimizer, InterpretableSGD | InterpretableAdamW):
             optimizer.detach()  # it waits for a forward pass that never comes
         group = optimizer.param_groups[0]
         return {k: v for k, v in group.items() if v is None or isinstance(v, PLAIN)}
 
     def _groups(self, model: nn.Module, recipe: Recipe) -> list[Any]:
         """Parameters, in groups of their own those whose options or weight decay differ."""
-        own: dict[int, dict[str, Any]] = {}
+        group_of: dict[int, dict[str, Any]] = {}
         for name, block_size in self.inner.items():
             weight = model.get_submodule(name).weight
-            own[id(weight)] = {"params": [weight], "layers": name, "block_size": block_size}
+            group_of[id(weight)] = {"params": [weight], "layers": name, "block_size": block_size}
         if recipe.head_weight_decay is not None:
             head = analysis.find_head(model).layer.weight
-            own[id(head)] = {"params": [head], "weight_decay": recipe.head_weight_decay}
-        rest = [p for p in model.parameters() if id(p) not in own]
-        if not own:
+            group_of[id(head)] = {"params": [head], "weight_decay": recipe.head_weight_decay}
+        rest = [p for p in model.parameters() if id(p) not in group_of]
+        if not group_of:
             return rest
-        return [{"params": rest}, *(own[id(p)] for p in model.parameters() if id(p) in own)]
+        return [
+            {"params": rest},
+            *(group_of[id(p)] for p in model.parameters() if id(p) in group_of),
+        ]
 
 
-OPTIMIZERS = ("SGD", "InterpretableSGD")
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "SGD": torch.optim.SGD,
+    "AdamW": torch.optim.AdamW,
+    "InterpretableSGD": InterpretableSGD,
+    "InterpretableAdamW": InterpretableAdamW,
+}
 
 
 def penalise(optimizer: Optimizer, head: torch.Tensor, strength: float) -> None:
@@ -134,7 +130,7 @@ def penalise(optimizer: Optimizer, head: torch.Tensor, strength: float) -> None:
 
     @torch.no_grad()
     def shrink(*step: object) -> None:
-        head.copy_(softshrink(head, strength * group["lr"] / (1 - group["momentum"])))
+        head.copy_(softshrink(head, strength * group["lr"] / (1 - group.get("momentum", 0))))
 
     optimizer.register_step_post_hook(shrink)
 
@@ -147,7 +143,9 @@ def _inputs(model: nn.Module, stage: str) -> int:
 
 
 DENSE = Method("SGD")
+ADAMW = Method("AdamW", "AdamW")
 OURS = Method("InterpretableSGD", "InterpretableSGD")
+OURS_ADAMW = Method("InterpretableAdamW", "InterpretableAdamW")
 
 
 def l1(strength: float = L1_STRENGTH, name: str | None = None) -> Method:
@@ -165,49 +163,39 @@ def dynamic(k: int) -> Method:
     return Method(f"Dynamic-{k}", dynamic=k)
 
 
-def changed(method: Method, **options: Any) -> Method:
+def changed(method: Method, /, **options: Any) -> Method:
     """A method with other options, or another recipe, which its name says.
 
     >>> changed(OURS, block_size=3, batch=128).name
     'InterpretableSGD, block_size=3, batch=128'
     """
     recipe = {key: value for key, value in options.items() if key in FIELDS}
-    own = {key: value for key, value in options.items() if key not in FIELDS}
+    others = {key: value for key, value in options.items() if key not in FIELDS}
     name = ", ".join([method.name, *(f"{key}={value}" for key, value in options.items())])
-    narrowing = None if "horizon" in own else method.narrowing
     return replace(
         method,
         name=name,
-        options={**method.options, **own},
+        options={**method.options, **others},
         recipe={**method.recipe, **recipe},
-        narrowing=narrowing,
     )
 
 
-def variant(
-    k: float,
-    narrowing: tuple[float, float] | None = None,
-    inner: Mapping[str, float] | None = None,
-    **options: Any,
-) -> Method:
+def variant(k: int, inner: Mapping[str, int] | None = None, **options: Any) -> Method:
     """InterpretableSGD with a block of k units, named by what is not as it is by default.
 
-    >>> variant(3, (0.3, 0.2), shrink=90.0).name
-    'K 3, shrink 90, narrows from 0.3 for 0.2'
+    >>> variant(3, {"maps.5.conv2": 24}, shrink=90.0).name
+    'K 3, shrink 90, maps.5.conv2 24'
     """
-    words = [f"K {k:g}"] + [f"{name} {value:g}" for name, value in options.items()]
-    words += [f"narrows from {narrowing[0]:g} for {narrowing[1]:g}"] if narrowing else []
-    words += [f"{name} {value:g}" for name, value in (inner or {}).items()]
-    own = {"block_size": k, **options}
-    return Method(", ".join(words), "InterpretableSGD", own, narrowing, inner or {})
+    others = {**options, **(inner or {})}.items()
+    words = [f"K {k}", *(f"{name} {value:g}" for name, value in others)]
+    return Method(
+        ", ".join(words), "InterpretableSGD", {"block_size": k, **options}, inner=inner or {}
+    )
 
 
 def check(method: Method) -> None:
     """Raise `TypeError` or `ValueError` unless the optimizer knows a method's options."""
-    if method.optimizer == "InterpretableSGD":
-        InterpretableSGD([nn.Parameter(torch.zeros(1))], **method.options)
-    elif method.options:
-        raise ValueError(f"{method.optimizer} has no options {', '.join(method.options)}")
+    OPTIMIZERS[method.optimizer]([nn.Parameter(torch.zeros(1))], lr=0.1, **method.options)
 
 
 def parse_options(words: Sequence[str]) -> dict[str, Any]:
@@ -216,45 +204,35 @@ def parse_options(words: Sequence[str]) -> dict[str, Any]:
     Raises:
         ValueError: a word is something else.
 
-    >>> parse_options(["block_size=3", "lipschitz=weight"])
-    {'block_size': 3, 'lipschitz': 'weight'}
+    >>> parse_options(["block_size=3", "method=shared"])
+    {'block_size': 3, 'method': 'shared'}
     """
-    found = {}
+    options = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not (name and equals and value):
             raise ValueError(f"must be OPTION=VALUE, got {word!r}")
         try:
-            found[name] = ast.literal_eval(value)
+            options[name] = ast.literal_eval(value)
         except (SyntaxError, ValueError):
-            found[name] = value
-    return found
+            options[name] = value
+    return options
 
 
-# For runs of some epochs: the block narrows over 40 % of the run, as docs/optimizer.md advises.
-NARROWED = replace(OURS, narrowing=(0.0, 0.4))
-UNBIASED = Method("unbiased", "InterpretableSGD", {"correction": "unbiased"})
-# Algorithm 3 as printed
-FAITHFUL = Method(
-    "faithful",
-    "InterpretableSGD",
-    {"mask": "per-sample", "probabilities": "paper", "lipschitz": "softmax", "sparsity": 0.5},
-)
+# One mask for the batch, drawn from the past.
+SHARED = Method("shared masks", "InterpretableSGD", {"method": "shared"})
+# as printed
+ALGORITHM_3 = Method("Algorithm 3", "InterpretableSGD", {"method": "algorithm3", "sparsity": 0.5})
 # For short runs on scenes: narrow over the first tenth of a run, and shrink gently from then on.
-FAST = Method("InterpretableSGD, fast", "InterpretableSGD", {"horizon": 60, "shrink": 10.0})
-PER_SAMPLE = Method(
-    "InterpretableSGD, per sample",
-    "InterpretableSGD",
-    {"mask": "per-sample", "lipschitz": "contribution", "sparsity": 1, "shrink": 30.0},
+FAST_SHARED = Method(
+    "shared masks, fast", "InterpretableSGD", {"method": "shared", "form": 60, "shrink": 10.0}
 )
-# Units that are concepts, for `small_resnet`: plain SGD until units have formed, at 30 % of the run; the
-# head narrows to 3 units a class and the last convolution to 24 of the 576 weights of a unit over the next 20 %;
-# half of the run to settle. The shrink is stronger, as it has less of the learning rate left to work with.
+# Units that are concepts, for `small_resnet`: the head keeps 3 units a class, and the last convolution 24 of the 576
+# weights of a unit. The shrink is stronger, as half of the schedule is left to settle in.
 RECIPE = Method(
     "recipe",
     "InterpretableSGD",
     {"block_size": 3, "shrink": 90.0},
-    narrowing=(0.3, 0.2),
     inner={"maps.5.conv2": 24},
 )
 HEAD_RECIPE = replace(RECIPE, name="recipe, head alone", inner={})
@@ -263,12 +241,10 @@ BENCHMARKED = (
     DENSE,
     replace(DENSE, name="SGD again"),
     OURS,
-    Method("all layers routed", "InterpretableSGD", {"layers": "all"}),
-    Method(
-        "per-sample, paper", "InterpretableSGD", {"mask": "per-sample", "probabilities": "paper"}
-    ),
+    changed(OURS, layers="all"),
+    changed(OURS, form=0),
+    SHARED,
+    ALGORITHM_3,
 )
-# Numbers that a statistic holds for each connection, by the score that it is of: positive and negative inputs
-# apart where a constant counts those that fire, and five sums where masks are per sample.
-STATISTIC_PLANES = {"gate": 2, "contribution": 2, "weight": 1, "softmax": 1, "activation": 1}
-PER_SAMPLE_PLANES = 5
+# Numbers that a statistic holds for each connection, by the optimizer's method.
+STATISTIC_PLANES = {"routed": 3, "shared": 2, "algorithm3": 5}

@@ -1,4 +1,4 @@
-"""How long and at which settings each data set is trained, at each scale."""
+"""Recipes: length and settings of the training of each data set, at each scale."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace

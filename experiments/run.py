@@ -28,7 +28,7 @@ from experiments.methods import EXPECTED_WARNING, Method
 from experiments.models.registry import Model, units_of
 from experiments.recipes import Recipe
 from experiments.training.distributed import ALONE, Ranks
-from experiments.training.loop import Progress, Steppable, Training
+from experiments.training.loop import Progress, Training
 from interpretable_sgd import analysis
 from interpretable_sgd.analysis.concepts import ConceptImages
 
@@ -115,11 +115,10 @@ class Environment:
 
 
 class Prepared(NamedTuple):
-    """A network before its first step, its optimizer, and what is stepped after each step."""
+    """A network before its first step, and its optimizer."""
 
     model: nn.Module
     optimizer: Optimizer
-    schedulers: list[Steppable]
 
 
 @dataclass(frozen=True)
@@ -173,14 +172,13 @@ class Run:
             model = self.model.build(data.shape, data.classes)
             self.method.prepared(model)
         model.to(device)
-        optimizer, schedulers = self.method.build(model, self.recipe, self.steps(data), self.seed)
-        return Prepared(model, optimizer, [*schedulers])
+        return Prepared(model, self.method.build(model, self.recipe, self.seed))
 
     def config(self, data: LabelledData, environment: Environment) -> dict[str, Any]:
         """All that decides what comes of it, as JSON."""
         with rng.isolated():
             model = self.method.prepared(self.model.build(data.shape, data.classes))
-        settings = self.method.settings(model, self.recipe, self.steps(data), self.seed)
+        settings = self.method.settings(model, self.recipe, self.seed)
         config = {
             **self.key,
             "network": {"function": self.model.function, **self.model.options},
@@ -224,7 +222,7 @@ class Run:
     ) -> Training:
         recipe, protocol, ranks = self.recipe, self.protocol, environment.ranks
         data.train[0, 0]  # what is drawn when it is asked for is not drawn at training's cost
-        model, optimizer, schedulers = self.prepare(data, environment.device)
+        model, optimizer = self.prepare(data, environment.device)
         steps = StepMetrics(data.train, recipe.batch, self.steps(data), self.seed)
         labeller = environment.labeller(data, self.scale, "validation", protocol.looked)
         epochs = EpochMetrics(
@@ -236,7 +234,6 @@ class Run:
             data.train,
             recipe,
             seed=self.seed,
-            schedulers=schedulers,
             config=config,
             each_step=steps if protocol.curves else None,
             each_epoch=lambda net, epoch: ranks.first_does(lambda: epochs(net, epoch)),

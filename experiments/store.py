@@ -57,13 +57,13 @@ def write_json(path: Path, value: Any) -> None:
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that shape a result."""
     # torch's own string names the build (CPU, CUDA), its metadata does not
-    found = {"python": platform.python_version(), "torch": torch.__version__}
+    installed = {"python": platform.python_version(), "torch": torch.__version__}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            installed[package] = "not installed"
+    return installed
 
 
 def hardware(device: str) -> dict[str, Any]:
@@ -140,9 +140,9 @@ def save(
     packed = io.BytesIO()
     np.savez_compressed(packed, **arrays)  # type: ignore[arg-type]
     # safetensors knows one memory format, and channels_last is not it
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     atomic_files.replace(place / ARRAYS, packed.getvalue())
-    atomic_files.replace(place / WEIGHTS, safetensors.torch.save(whole))
+    atomic_files.replace(place / WEIGHTS, safetensors.torch.save(tensors))
     write_json(place / RECORD, record)
     if (place / CHECKPOINTS).exists():
         atomic_files.discard(place / CHECKPOINTS)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments.figures.fig2 import fig2
-from experiments.methods import DENSE, NARROWED, dynamic
+from experiments.methods import DENSE, OURS, dynamic
 from experiments.recipes import Recipe
 from interpretable_sgd import analysis
 
@@ -35,6 +35,7 @@ PIXELS = 36
 NOISE = 0.3
 DISTRACTOR = 0.25  # chance of each thing that is not of the class
 SAMPLES, BATCH, EPOCHS, LR = 4096, 64, 30, 0.05
+STEPS = EPOCHS * SAMPLES // BATCH
 
 
 def pictures(samples: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -71,7 +72,9 @@ def network(templates: Tensor) -> nn.Sequential:
 TRAININGS = {
     "dense layer": DENSE,
     f"Dynamic-{K} layer": dynamic(K),
-    "InterpretableSGD": replace(NARROWED, options={"block_size": K}),
+    "InterpretableSGD": replace(
+        OURS, options={"block_size": K, "form": STEPS // 5, "settle": 2 * STEPS // 5}
+    ),
 }
 
 
@@ -83,15 +86,12 @@ def train(training: str, seed: int) -> dict[str, Any]:
     model = network(templates)
     method = TRAININGS[training]
     recipe = Recipe(EPOCHS, BATCH, LR, schedule="constant", weight_decay=1e-3)
-    steps = EPOCHS * SAMPLES // BATCH
-    optimizer, schedulers = method.build(method.prepared(model), recipe, steps, seed)
+    optimizer = method.build(method.prepared(model), recipe, seed)
     for _ in range(EPOCHS):
         for rows in torch.randperm(SAMPLES, generator=generator).split(BATCH):
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(x[rows]), labels[rows]).backward()
             optimizer.step()
-            for scheduler in schedulers:
-                scheduler.step()
     test_x, test_labels, _ = pictures(SAMPLES, generator)
     with torch.no_grad():
         correct = model(test_x).argmax(1) == test_labels

@@ -80,7 +80,5 @@ def masked_gradient(
         all_pi.append(pi)
         for c, m in itertools.product(range(len(weight)), range(len(weight[0]))):
             if uniform_i[c][m] < pi[c][m]:
-                total[c][m] += math.fsum(
-                    d * x for d, x in zip(delta_i[c], x_i[c][m], strict=True)
-                )
+                total[c][m] += math.fsum(d * x for d, x in zip(delta_i[c], x_i[c][m], strict=True))
     return total, all_pi

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments import store
+from experiments.arguments import at_least
 from experiments.bench import broden_like, dissection_baselines
 from experiments.bench.broden_like import LABELS, SIDE
 from experiments.bench.timing import CLOCKS, extra_peak, turns
@@ -51,15 +52,12 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="experiments bench dissection", description=__doc__)
     parts = {"tally": tally, "growth": growth, "memory": memory, "broden": broden}
     parser.add_argument("--only", nargs="+", choices=parts, default=list(parts))
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=at_least(1), default=9)
+    parser.add_argument("--threads", type=at_least(1), default=torch.get_num_threads())
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
-    parser.add_argument("--images", type=int, default=16, help="in a call of a contestant")
+    parser.add_argument("--images", type=at_least(1), default=16, help="in a call of a contestant")
     parser.add_argument("--out", type=Path, help="write the answer as JSON")
     args = parser.parse_args(argv)
-    for name in ("rounds", "threads", "images"):
-        if getattr(args, name) < 1:
-            parser.error(f"--{name} must be at least 1, got {getattr(args, name)}")
     torch.set_num_threads(args.threads)
     answer = {
         "machine": f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}, "

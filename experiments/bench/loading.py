@@ -29,6 +29,7 @@ from torch.optim import SGD
 from torch.utils.data import DataLoader, Dataset
 
 from experiments import store
+from experiments.arguments import at_least
 from experiments.datasets.dataset import LabelledData, collate
 from experiments.datasets.registry import OUT, SCALES, open_data
 from experiments.models.registry import Model
@@ -47,20 +48,17 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--data", default="places365", help="name[:path][,option=value]...")
     parser.add_argument("--scale", choices=SCALES, default="tiny", help="of data without a path")
     parser.add_argument("--net", default="resnet18", help="resnet18 or resnet50")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--workers", type=at_least(0), default=2)
+    parser.add_argument("--batch", type=at_least(2), default=64)
     parser.add_argument("--images", type=int, default=1024, help="in a round, about")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=at_least(1), default=5)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--threads", type=at_least(1), default=torch.get_num_threads())
     parser.add_argument(
         "--folder", type=Path, default=OUT, help="below which stand-ins are written"
     )
     parser.add_argument("--out", type=Path, help="write the answer as JSON")
     args = parser.parse_args(argv)
-    for name, least in {"workers": 0, "batch": 2, "rounds": 1, "threads": 1}.items():
-        if getattr(args, name) < least:
-            parser.error(f"--{name} must be at least {least}, got {getattr(args, name)}")
     if args.images < 2 * args.batch:
         parser.error(f"--images must be at least two batches, {2 * args.batch}, got {args.images}")
     torch.set_num_threads(args.threads)

@@ -29,6 +29,7 @@ from torch import nn
 from torchvision.models import resnet18
 
 from experiments import store
+from experiments.arguments import at_least
 from experiments.bench.timing import own_peak
 from experiments.methods import BENCHMARKED, EXPECTED_WARNING
 from experiments.recipes import Recipe
@@ -61,16 +62,16 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         prog="python -m experiments bench optimizer", description=(__doc__ or "").partition("\n")[0]
     )
     present = ["cpu"] + ["cuda"] * torch.cuda.is_available()
-    parser.add_argument("--steps", type=int, default=60, help="rounds that count (default 60)")
+    parser.add_argument(
+        "--steps", type=at_least(1), default=60, help="rounds that count (default 60)"
+    )
     parser.add_argument("--device", nargs="+", choices=("cpu", "cuda"), default=present)
-    parser.add_argument("--batch", type=int, default=64, help="images in a step (default 64)")
+    parser.add_argument(
+        "--batch", type=at_least(2), default=64, help="images in a step (default 64)"
+    )
     parser.add_argument("--no-memory", action="store_true", help="time only")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     args = parser.parse_args(argv)
-    if args.steps < 1:
-        parser.error(f"--steps must be at least 1, got {args.steps}")
-    if args.batch < 2:
-        parser.error(f"--batch must be at least 2 for batch norm, got {args.batch}")
     if "cuda" in args.device and not torch.cuda.is_available():
         parser.error("--device names cuda, but torch sees no CUDA device")
     return args
@@ -112,7 +113,7 @@ def training_step(name: str, device: str, batch: int) -> Callable[[], None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = resnet18(num_classes=CLASSES).to(device)
-    optimizer, _ = CONTESTANTS[name].build(model, RECIPE, steps=1, seed=0)
+    optimizer = CONTESTANTS[name].build(model, RECIPE, seed=0)
 
     def call() -> None:
         optimizer.zero_grad()

@@ -99,10 +99,10 @@ def _labels(concepts: int, classes: Sequence[str]) -> Labels:
         "material": list(shapes.TEXTURES),
         "scene": list(classes),
     }
-    found = [
+    labels = [
         (category, name + SUFFIXES[category]) for category in names for name in names[category]
     ]
-    return [(number, *label) for number, label in enumerate(found, 1)]
+    return [(number, *label) for number, label in enumerate(labels, 1)]
 
 
 def _planes(masks: NDArray[np.bool_], first: Mapping[str, int]) -> dict[str, NDArray[np.int_]]:

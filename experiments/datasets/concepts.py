@@ -5,7 +5,6 @@ from pathlib import Path
 import torch
 
 from experiments.datasets import broden, presets
-from experiments.datasets.dataset import LabelledData
 from experiments.datasets.presets import stand_in, written
 from experiments.datasets.registry import OUT, check_scale
 from experiments.datasets.rng import check_integer, check_split
@@ -57,23 +56,6 @@ def concept_arrays(source: Generated, split: str, n: int) -> ConceptArrays:
     return ConceptArrays.of_masks(images, source.masks(split, n), names=source.concept_names)
 
 
-def concepts_of(data: LabelledData, n: int, split: str = "test") -> GeneratedConcepts | None:
-    """Concept data that shows what some data shows; None for real images, which carry no masks.
-
-    The net is given them as ``dissect(..., prepare=data.prepare)`` does.
-
-    Args:
-        data: as `open_data` gives it.
-        n: number of labelled images.
-        split: they are drawn for.
-
-    >>> from experiments.datasets.registry import open_data
-    >>> concepts_of(open_data("scenes:train=24"), 3).name(2)
-    'test 2'
-    """
-    return None if data.source is None else GeneratedConcepts(data.source, split, n)
-
-
 def open_concepts(
     text: str, *, scale: str = "tiny", size: int | None = None, out: Path | None = None
 ) -> Broden:
@@ -99,11 +81,11 @@ def open_concepts(
     if options:
         raise ValueError(f"broden takes a path and no options, got {', '.join(options)}")
     if path is None:
-        chosen = stand_in(scale, presets.PLACES365, "broden", broden.EXPECTED, size)
+        scenes = stand_in(scale, presets.PLACES365, "broden", broden.EXPECTED, size)
         path = written(
             (out or OUT) / "data",
             "broden",
-            chosen.parameters(),
-            lambda draft: broden.write_broden(draft, chosen),
+            scenes.parameters(),
+            lambda draft: broden.write_broden(draft, scenes),
         )
     return Broden(broden.find(path))

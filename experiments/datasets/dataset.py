@@ -68,9 +68,9 @@ class LabelledData:
         """
         if name == "validation" and self.validation is None:
             raise ValueError("hold_out must be above 0, as choices and curves need images, got 0")
-        found = {"train": self.plain, "validation": self.validation, "test": self.test}[name]
-        assert found is not None
-        return found
+        parts = {"train": self.plain, "validation": self.validation, "test": self.test}[name]
+        assert parts is not None
+        return parts
 
 
 class InMemory(Dataset[tuple[Tensor, int]]):

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
-from torch.utils.data import TensorDataset
 
 from experiments.datasets.rng import check_integer, check_split, design_generator
 
@@ -48,10 +47,6 @@ class Digits:
         chosen = design_generator(self.seed).permutation(chosen)
         images = torch.from_numpy(digits.images[chosen] / BRIGHTEST).to(torch.float32)
         return images[:, None], torch.from_numpy(digits.target[chosen]).to(torch.int64)
-
-    def split(self, split: str) -> TensorDataset:
-        """The same as a map-style data set: item ``i`` is (image, label)."""
-        return TensorDataset(*self.tensors(split))
 
 
 def split_by_class(labels: np.ndarray, seed: int) -> np.ndarray:

@@ -121,14 +121,14 @@ class PictureFiles:
             check_integer("size", size, 16)
         path = request.path or self.located()
         if path is None:
-            chosen = stand_in(request.scale, self.stand_ins, request.name, self.expected, size)
+            scenes = stand_in(request.scale, self.stand_ins, request.name, self.expected, size)
             assert self.write is not None
-            write, drawn, size = self.write, chosen.scenes, chosen.scenes.size
+            write, drawn, size = self.write, scenes.scenes, scenes.scenes.size
             path = written(
                 request.folder,
                 request.name,
-                chosen.parameters(),
-                lambda draft: write(draft, chosen),
+                scenes.parameters(),
+                lambda draft: write(draft, scenes),
             )
         size = size or self.size
         return assemble(
@@ -168,8 +168,8 @@ class Drawn:
 
     def options(self) -> Mapping[str, type]:
         """The parameters of what draws, and the numbers of images."""
-        own = {parameter.name: type(parameter.default) for parameter in fields(self.kind)}
-        return {**own, **dict.fromkeys(SPLITS, int)}
+        parameters = {parameter.name: type(parameter.default) for parameter in fields(self.kind)}
+        return {**parameters, **dict.fromkeys(SPLITS, int)}
 
     def located(self) -> Path | None:
         """Nowhere: it is drawn."""
@@ -333,17 +333,17 @@ def availability(texts: Mapping[str, str], scale: str = "tiny") -> dict[str, str
         texts: by name, the data that a user has named, as `name:path`.
         scale: at which some are stood in for.
     """
-    found = {}
+    places = {}
     for name, source in REGISTRY.items():
         path = parse(texts[name]).path if name in texts else source.located()
         stood_in = scale in getattr(source, "stand_ins", ())
         if not source.expected:
-            found[name] = "drawn"
+            places[name] = "drawn"
         elif path is not None:
-            found[name] = f"at {path}"
+            places[name] = f"at {path}"
         else:
-            found[name] = "a stand-in is drawn" if stood_in else f"missing: {source.expected}"
-    return found
+            places[name] = "a stand-in is drawn" if stood_in else f"missing: {source.expected}"
+    return places
 
 
 __all__ = ["REGISTRY", "SCALES", "DataError", "LabelledData", "availability", "open_data"]

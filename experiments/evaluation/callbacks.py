@@ -48,14 +48,14 @@ class EpochMetrics:
 
     def __call__(self, model: nn.Module, epoch: int) -> dict[str, float]:
         """Look at it after this epoch, 0 before training."""
-        found = {
+        numbers = {
             name: read(model, images, self.workers).accuracy()
             for name, images in self.images.items()
         }
-        found["sparsity"] = head_metrics(model)["sparsity"]
+        numbers["sparsity"] = head_metrics(model)["sparsity"]
         if self.labeller is not None and epoch in self.looks:
-            found["mean_iou"] = self.labeller.label(model, units_of(model)).best.mean().item()
-        return found
+            numbers["mean_iou"] = self.labeller.label(model, units_of(model)).best.mean().item()
+        return numbers
 
 
 def looks(epochs: int) -> set[int]:
@@ -95,19 +95,19 @@ class StepMetrics:
     def __call__(self, model: nn.Module, step: int, loss: Tensor) -> dict[str, float]:
         """Numbers after a step, from 1."""
         weight = analysis.find_head(model).weight.detach()
-        found = {"loss": loss.item(), "sparsity": analysis.sparsity(weight)}
+        numbers = {"loss": loss.item(), "sparsity": analysis.sparsity(weight)}
         if step in self._measured:
-            found["gradient"] = self._gradient(model, step)
-        return found
+            numbers["gradient"] = self._gradient(model, step)
+        return numbers
 
     def _gradient(self, model: nn.Module, step: int) -> float:
         # a function of (seed, step), so that a resumed run measures what the uninterrupted one does
         generator = torch.Generator().manual_seed(derived(self.seed, step))
-        chosen = torch.randperm(len(self.samples), generator=generator)[: 2 * self.batch].tolist()
+        drawn = torch.randperm(len(self.samples), generator=generator)[: 2 * self.batch].tolist()
         device = next(model.parameters()).device
         halves = [
             tuple(t.to(device) for t in collate(self.samples.__getitems__([(0, n) for n in half])))
-            for half in (chosen[: self.batch], chosen[self.batch :])
+            for half in (drawn[: self.batch], drawn[self.batch :])
         ]
 
         def loss(half: tuple[Tensor, ...]) -> object:

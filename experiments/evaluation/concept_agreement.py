@@ -52,8 +52,8 @@ def formulas(strength: Tensor, size: int = FORMULA) -> Tensor:
 
 def contributions(weight: Tensor, units: Tensor, labels: Tensor) -> Tensor:
     """W_cm times the mean of unit m over the images of class c, (c, m)."""
-    own = torch.nn.functional.one_hot(labels, len(weight)).to(units)
-    return weight * (own.T @ units / own.sum(0)[:, None].clamp(min=1))
+    of_class = torch.nn.functional.one_hot(labels, len(weight)).to(units)
+    return weight * (of_class.T @ units / of_class.sum(0)[:, None].clamp(min=1))
 
 
 class UnitConcepts(NamedTuple):
@@ -108,8 +108,8 @@ def concept_agreement(weight: Tensor, known: UnitConcepts) -> dict[str, Any]:
         "weight": weight.where(weight.abs() >= 1e-3, 0),
         "contribution": contributions(weight, known.units, known.labels),
     }
-    chosen = {name: formulas(value) for name, value in strength.items()}
-    found: dict[str, Any] = {
+    formula_of = {name: formulas(value) for name, value in strength.items()}
+    figures: dict[str, Any] = {
         "units": weight.shape[1],
         "alive": int((known.units.amax(0) > 0).sum()),
         "read": int(analysis.weights_per_class(weight.T).gt(0).sum()),
@@ -118,15 +118,15 @@ def concept_agreement(weight: Tensor, known: UnitConcepts) -> dict[str, Any]:
         "coverage": float(known.coverage.mean()),
     }
     for name, (quantile, by_convention) in known.iou.items():
-        found[name] = {
+        figures[name] = {
             "quantile": quantile,
             "ceiling": float(ceiling(known.coverage, quantile).mean()),
             **{
-                convention: agreeing(iou, chosen, known.composition)
+                convention: agreeing(iou, formula_of, known.composition)
                 for convention, iou in by_convention.items()
             },
         }
-    return found
+    return figures
 
 
 def agreeing(iou: Tensor, chosen: dict[str, Tensor], truth: Tensor) -> dict[str, Any]:

@@ -59,13 +59,13 @@ def accuracy(logits: Tensor, labels: Tensor, k: int = 1) -> float:
 def read(model: nn.Module, images: Labelled, workers: int = 0) -> Outputs:
     """Read a network on a map-style data set of (image, label), in evaluation mode; its mode is restored."""
     device = next(model.parameters()).device
-    found = []
+    outputs = []
     with analysis.reading(model, analysis.find_head(model)) as last:
         for batch, labels in batches(images, workers):
             model(batch.to(device))
             units, logits = last.take()
-            found.append(Outputs(units.cpu(), logits.cpu(), labels))
-    return Outputs(*map(torch.cat, zip(*found, strict=True)))
+            outputs.append(Outputs(units.cpu(), logits.cpu(), labels))
+    return Outputs(*map(torch.cat, zip(*outputs, strict=True)))
 
 
 def batches(images: Labelled, workers: int = 0) -> Any:

@@ -1,4 +1,4 @@
-"""Which classes and units figures show: what stores their pictures and what draws them agree here."""
+"""The classes and units that figures show, agreed between what stores their pictures and what draws them."""
 
 import numpy as np
 

@@ -57,8 +57,8 @@ def decisions(model: nn.Module, data: LabelledData, shown: int) -> Arrays:
     """
     head = analysis.find_head(model)
     device = head.weight.device
-    chosen = even_subset(data.test, shown)
-    batch, labels = next(iter(DataLoader(chosen, shown)))
+    subset = even_subset(data.test, shown)
+    batch, labels = next(iter(DataLoader(subset, shown)))
     maps: list[Tensor] = []
     handle = units_of(model).register_forward_hook(
         lambda module, inputs, output: maps.append(output)
@@ -69,7 +69,7 @@ def decisions(model: nn.Module, data: LabelledData, shown: int) -> Arrays:
             units, logits = last.take()
     finally:
         handle.remove()
-    found = {
+    tensors = {
         "weight": head.weight,
         "bias": head.bias,
         "images": batch,
@@ -79,10 +79,10 @@ def decisions(model: nn.Module, data: LabelledData, shown: int) -> Arrays:
         "labels": labels,
         **_highest(head, units, logits),
     }
-    arrays = {name: value.detach().cpu().numpy() for name, value in found.items()}
+    arrays = {name: value.detach().cpu().numpy() for name, value in tensors.items()}
     arrays["class_names"] = np.array(list(data.class_names))
     arrays["pictures"] = np.stack([_picture(image) for image in batch])
-    return arrays | _masks(data, list(chosen.indices), labels)
+    return arrays | _masks(data, list(subset.indices), labels)
 
 
 def _highest(head: analysis.Head, units: Tensor, logits: Tensor) -> dict[str, Tensor]:
@@ -138,7 +138,7 @@ def top_images(
         arrays: `weight`, and those of `inner_routes`.
         workers: processes that read images.
     """
-    found: Arrays = {}
+    tops: Arrays = {}
     loader: DataLoader[Any] = DataLoader(even_subset(images, AMONG), AT_ONCE, num_workers=workers)
     for stage, reader in selection.STAGES.items():
         if reader in arrays:
@@ -150,8 +150,8 @@ def top_images(
             layer = units_of(model) if reader == "weight" else model.get_submodule(stage)
             of_stage = _of_units(model, loader, layer, units)
             of_stage |= {"targets": targets, "units": units}
-            found |= {f"top_{name}:{stage}": value for name, value in of_stage.items()}
-    return found
+            tops |= {f"top_{name}:{stage}": value for name, value in of_stage.items()}
+    return tops
 
 
 def _targets(arrays: Mapping[str, np.ndarray], reader: str) -> np.ndarray:

@@ -137,15 +137,15 @@ def heads_on_path(
     """
     scale = train[0].std(0).clamp(min=1e-6)
     train, validation = (((x / scale).cpu(), y.cpu()) for x, y in (train, validation))
-    chosen = []
+    heads_found = []
     for count, (weight, bias) in product(at_most, (path or l1_path)(*train)):
         if count is not None:
             kept = analysis.pruned(weight / scale.cpu(), count, per_class=True)
             weight = weight.where(kept != 0, 0)
         heads = [(weight, bias), refitted(weight, bias, *train)]
         weight, bias = max(heads, key=lambda head: _accuracy(head, validation))
-        chosen.append((weight / scale.cpu(), bias))
-    return chosen
+        heads_found.append((weight / scale.cpu(), bias))
+    return heads_found
 
 
 def l1_path(
@@ -189,7 +189,7 @@ def l1_path_by_gradients(
     truth = nn.functional.one_hot(labels).to(x)
     rate = 2 * len(x) / float(torch.linalg.eigvalsh(x.T @ x)[-1])
     now = x.new_zeros(truth.shape[1], x.shape[1])
-    found = []
+    path = []
     for strength in strengths:
         ahead, momentum = now, 1.0
         for _ in range(steps):
@@ -201,8 +201,8 @@ def l1_path_by_gradients(
             larger = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
             ahead = after + (momentum - 1) / larger * (after - now)
             now, momentum = after, larger
-        found.append((now[:, :-1].clone(), now[:, -1] - now[:, :-1] @ mean))
-    return found
+        path.append((now[:, :-1].clone(), now[:, -1] - now[:, :-1] @ mean))
+    return path
 
 
 def glm_saga_path(units: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -239,19 +239,19 @@ def refitted(
     weight: Tensor, bias: Tensor, units: Tensor, labels: Tensor, decay: float = 5e-4
 ) -> tuple[Tensor, Tensor]:
     """The same connections fitted anew, with the weight decay of the nets in place of the penalty."""
-    kept = (weight != 0).float()
+    connected = (weight != 0).float()
     weight, bias = weight.clone().requires_grad_(), bias.clone().requires_grad_()
     solver = torch.optim.LBFGS([weight, bias], max_iter=100, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         solver.zero_grad()
-        sizes = decay / 2 * (weight * kept).square().sum()
-        value = nn.functional.cross_entropy(units @ (weight * kept).T + bias, labels) + sizes
+        sizes = decay / 2 * (weight * connected).square().sum()
+        value = nn.functional.cross_entropy(units @ (weight * connected).T + bias, labels) + sizes
         value.backward()
         return value
 
     solver.step(loss)
-    return (weight * kept).detach(), bias.detach()
+    return (weight * connected).detach(), bias.detach()
 
 
 def _accuracy(head: tuple[Tensor, Tensor], split: Split) -> float:

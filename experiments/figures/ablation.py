@@ -43,38 +43,40 @@ def ablation(
         MissingRuns: a data set lacks the default or any change of it.
     """
     here = [run for run in stored if run["scale"] == scale and run["model"] == RESNET]
-    found = {name: options(here, name) for name in dict.fromkeys(run["data"] for run in here)}
-    sets = list(data) if data is not None else [name for name, some in found.items() if some]
-    missing = [name for name in sets if not found.get(name)] or ([] if sets else ["any data"])
+    options_of = {name: options(here, name) for name in dict.fromkeys(run["data"] for run in here)}
+    sets = (
+        list(data) if data is not None else [name for name, panels in options_of.items() if panels]
+    )
+    missing = [name for name in sets if not options_of.get(name)] or ([] if sets else ["any data"])
     if missing:
         needed = [f"{RESNET} ({OURS.method})", "a change of one option of it"]
         raise missing_runs("ablation", needed, missing[0], scale)
     paths = []
     for number, name in enumerate(sets, start=1):
-        some = found[name]
+        panels = options_of[name]
         title = f"Ablation of InterpretableSGD, {data_of(name)} at scale {scale}"
 
-        def draw(scheme: Scheme, some: Any = some, title: str = title) -> Figure:
-            return _page(some, title, scheme)
+        def draw(scheme: Scheme, panels: Any = panels, title: str = title) -> Figure:
+            return _page(panels, title, scheme)
 
         paths += publish(
-            out, f"ablation-{number}", title, draw, PlottedNumbers(COLUMNS, _table(some))
+            out, f"ablation-{number}", title, draw, PlottedNumbers(COLUMNS, _table(panels))
         )
     return paths
 
 
 def options(runs: Sequence[Stored], data: str) -> dict[str, Values]:
     """By option, the runs of each of its values, the default's first; empty without the default."""
-    own = [run for run in runs if run["data"] == data]
-    default = [run for run in own if run["method"] == OURS.method]
-    found: dict[str, dict[str, list[Stored]]] = {}
-    for run in own if default else ():
+    on_data = [run for run in runs if run["data"] == data]
+    default = [run for run in on_data if run["method"] == OURS.method]
+    by_option: dict[str, dict[str, list[Stored]]] = {}
+    for run in on_data if default else ():
         name, *words = run["method"].split(", ")
         if name == OURS.method and len(words) == 1:
             option, _, value = words[0].partition("=")
-            values = found.setdefault(option, {_default(default[0], option): default})
+            values = by_option.setdefault(option, {_default(default[0], option): default})
             values.setdefault(value, []).append(run)
-    return {option: found[option] for option in sorted(found)}
+    return {option: by_option[option] for option in sorted(by_option)}
 
 
 def _default(run: Stored, option: str) -> str:
@@ -82,8 +84,8 @@ def _default(run: Stored, option: str) -> str:
     return f"{settings[option]} (default)" if option in settings else "default"
 
 
-def _page(some: Mapping[str, Values], title: str, scheme: Scheme) -> Figure:
-    rows = [len(values) for values in some.values()]
+def _page(panels_of: Mapping[str, Values], title: str, scheme: Scheme) -> Figure:
+    rows = [len(values) for values in panels_of.values()]
     figure = canvas(9.5, 1.5 + 0.27 * sum(rows) + 0.12 * len(rows))
     panels = figure.subplots(
         len(rows),
@@ -94,7 +96,7 @@ def _page(some: Mapping[str, Values], title: str, scheme: Scheme) -> Figure:
         width_ratios=[3, 2],
         gridspec_kw={"hspace": 0.08},
     )
-    for (left, right), (option, values) in zip(panels, some.items(), strict=True):
+    for (left, right), (option, values) in zip(panels, panels_of.items(), strict=True):
         _points(clean(left), values, "validation_accuracy", scheme.ours, "o", -0.14)
         _points(left, values, "accuracy", rcParams["text.color"], "s", 0.14)
         _points(clean(right), values, "weights_per_class", scheme.quiet, "D", 0)
@@ -136,8 +138,8 @@ def _spread(runs: Sequence[Stored], measure: str) -> tuple[float, float | None]:
     return float(numbers.mean()), float(numbers.std(ddof=1)) if len(numbers) > 1 else None
 
 
-def _table(some: Mapping[str, Values]) -> Iterator[tuple[Any, ...]]:
-    for option, values in some.items():
+def _table(panels_of: Mapping[str, Values]) -> Iterator[tuple[Any, ...]]:
+    for option, values in panels_of.items():
         for value, runs in values.items():
             for measure, name in MEASURES.items():
                 yield option, value, name, *_spread(runs, measure), len(runs)

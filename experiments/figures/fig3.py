@@ -27,22 +27,22 @@ def fig3(stored: Sequence[Stored], out: Path) -> list[Path]:
     Raises:
         FileNotFoundError: there is no `selection_map.json` in it.
     """
-    found = results(out / RESULTS, "selection-map")
+    scene = results(out / RESULTS, "selection-map")
     title = "Positions that EM routing and Dynamic-K let speak for each class"
     return publish(
         out,
         "fig3",
         title,
-        lambda scheme: _page(found, scheme),
-        PlottedNumbers(COLUMNS, _rows(found)),
+        lambda scheme: _page(scene, scheme),
+        PlottedNumbers(COLUMNS, _rows(scene)),
     )
 
 
-def _page(found: dict[str, Any], scheme: Scheme) -> Figure:
-    side, k, classes = found["side"], found["k"], found["classes"]
+def _page(scene: dict[str, Any], scheme: Scheme) -> Figure:
+    side, k, classes = scene["side"], scene["k"], scene["classes"]
     figure = canvas(3.2 * (len(classes) + 1), 5.6)
     panels = figure.subplots(2, len(classes) + 1, height_ratios=[3, 2])
-    panels[0, 0].imshow(np.reshape(found["map"], (side, side)), cmap="Greys")
+    panels[0, 0].imshow(np.reshape(scene["map"], (side, side)), cmap="Greys")
     panels[0, 0].set_title("one feature map, x", fontsize=10)
     panels[1, 0].axis("off")
     legend = (
@@ -52,14 +52,14 @@ def _page(found: dict[str, Any], scheme: Scheme) -> Figure:
     )
     panels[1, 0].text(0, 0.95, legend, va="top", fontsize=9.5)
     for c, name in enumerate(classes):
-        votes, near, largest = (np.array(found[key][c]) for key in ("votes", "near", "largest"))
+        votes, near, largest = (np.array(scene[key][c]) for key in ("votes", "near", "largest"))
         axes = panels[0, c + 1]
         axes.imshow(votes.reshape(side, side), cmap="Greys")
         _outline(axes, near.reshape(side, side), BLUE, 0.36)
         _outline(axes, largest.reshape(side, side), RED, 0.44)
         listed = f"EM {near.sum()} positions, Dynamic-{k} {largest.sum()}"
         axes.set_title(f"{name}: votes w x\n{listed}", fontsize=10)
-        ball = found["means"][c], found["deviations"][c]
+        ball = scene["means"][c], scene["deviations"][c]
         _distribution(clean(panels[1, c + 1]), votes, ball, votes[largest])
     for axes in panels[0]:
         axes.set_xticks([])
@@ -87,9 +87,9 @@ def _distribution(
     axes.set_ylabel("positions")
 
 
-def _rows(found: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-    side = found["side"]
-    for c, name in enumerate(found["classes"]):
-        for position, activation in enumerate(found["map"]):
-            chosen = (found[key][c][position] for key in ("votes", "near", "largest"))
+def _rows(scene: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    side = scene["side"]
+    for c, name in enumerate(scene["classes"]):
+        for position, activation in enumerate(scene["map"]):
+            chosen = (scene[key][c][position] for key in ("votes", "near", "largest"))
             yield name, position // side, position % side, activation, *chosen

@@ -8,13 +8,28 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from experiments.figures import curves, weight_maps
-from experiments.figures.series import D1, D5, DENSE, L1, OURS, SCALE, Runs, first, runs_of, seeds
+from experiments.figures import weight_maps
+from experiments.figures.series import (
+    CURVE_COLUMNS,
+    D1,
+    D5,
+    DENSE,
+    L1,
+    OURS,
+    SCALE,
+    SPREAD,
+    Curve,
+    Runs,
+    first,
+    over_training,
+    runs_of,
+    seeds,
+)
 from experiments.figures.style import PlottedNumbers, Scheme, canvas, clean, data_of, publish
 from experiments.store import Stored
 
 ROWS = (DENSE, L1, D5, D1)
-COLUMNS = (*curves.COLUMNS, "unit", "output", "weight")
+COLUMNS = (*CURVE_COLUMNS, "unit", "output", "weight")
 
 
 def fig4(
@@ -51,29 +66,25 @@ def fig4(
     return publish(out, "fig4", title, draw, PlottedNumbers(COLUMNS, (*rows, *cells)))
 
 
-def _accuracy(runs: Runs) -> tuple[str, dict[str, list[curves.Curve]]]:
+def _accuracy(runs: Runs) -> tuple[str, dict[str, list[Curve]]]:
     """What held-out images are called, and curves by what they were measured on."""
     tested = all("test_accuracy" in run["epochs"][-1] for some in runs.values() for run in some)
     held = "test" if tested else "validation"
-    found = {
-        name: [
-            curves.over_training(series, some, f"{name}_accuracy") for series, some in runs.items()
-        ]
+    curves = {
+        name: [over_training(series, some, f"{name}_accuracy") for series, some in runs.items()]
         for name in ("train", held)
     }
-    return held, {name: [c for c in some if c is not None] for name, some in found.items()}
+    return held, {name: [c for c in some if c is not None] for name, some in curves.items()}
 
 
-def _curves(
-    figure: SubFigure, accuracy: dict[str, list[curves.Curve]], held: str, subtitle: str
-) -> None:
+def _curves(figure: SubFigure, accuracy: dict[str, list[Curve]], held: str, subtitle: str) -> None:
     axes = clean(figure.subplots())
     for name, some in accuracy.items():
         for curve in some:
             look = {} if name == held else {"linewidth": 0.9}
             curve.draw(axes, curve.series.label if name == held else None, **look)
     axes.set(xlabel="epoch", ylabel="accuracy")
-    axes.set_title(f"(a) {subtitle}\n{curves.SPREAD}", fontsize=9, loc="left")
+    axes.set_title(f"(a) {subtitle}\n{SPREAD}", fontsize=9, loc="left")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     lines, labels = axes.get_legend_handles_labels()

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from experiments.figures import curves
 from experiments.figures.series import (
+    CURVE_COLUMNS,
     D5,
     D10,
     D25,
@@ -18,8 +18,11 @@ from experiments.figures.series import (
     DENSE,
     OURS,
     SCALE,
+    SPREAD,
+    Curve,
     Runs,
     Series,
+    over_training,
     runs_of,
     seeds,
 )
@@ -60,39 +63,37 @@ def fig5(
                 axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-        figure.suptitle(
-            f"{data_of(data)} at scale {scale}; {seeds(runs)}; {curves.SPREAD}", fontsize=10
-        )
+        figure.suptitle(f"{data_of(data)} at scale {scale}; {seeds(runs)}; {SPREAD}", fontsize=10)
         return figure
 
     rows = [row for name, some in panels.items() for curve in some for row in curve.table(name)]
-    return publish(out, "fig5", title, draw, PlottedNumbers(curves.COLUMNS, rows))
+    return publish(out, "fig5", title, draw, PlottedNumbers(CURVE_COLUMNS, rows))
 
 
-def _over_training(runs: Runs, name: str) -> list[curves.Curve]:
-    found = [curves.over_training(series, some, name) for series, some in runs.items()]
-    return [curve for curve in found if curve is not None]
+def _over_training(runs: Runs, name: str) -> list[Curve]:
+    curves = [over_training(series, some, name) for series, some in runs.items()]
+    return [curve for curve in curves if curve is not None]
 
 
-def best_units(runs: Runs) -> list[curves.Curve]:
+def best_units(runs: Runs) -> list[Curve]:
     """IoU against rank, from 1; of rows whose units are labelled."""
-    found = []
+    curves = []
     for series, some in runs.items():
         labelled = [run.arrays["unit_iou"] for run in some if "unit_iou" in run.arrays]
         if labelled:
             ranked = np.array([np.sort(iou)[::-1][:BEST] for iou in labelled])
-            found.append(curves.Curve(series, np.arange(1, ranked.shape[1] + 1), ranked))
-    return found
+            curves.append(Curve(series, np.arange(1, ranked.shape[1] + 1), ranked))
+    return curves
 
 
-def _panel(axes: Axes, title: str, some: list[curves.Curve], over_units: bool) -> None:
-    for curve in some:
+def _panel(axes: Axes, title: str, curves: list[Curve], over_units: bool) -> None:
+    for curve in curves:
         few = {"marker": "o", "markersize": 3} if len(curve.x) <= 8 else {}
         curve.draw(axes, curve.series.label, **few, **_weight(curve.series))
     axes.set_title(title, fontsize=10, loc="left")
     axes.set_xlabel("rank of the unit" if over_units else "epoch")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    if not some:
+    if not curves:
         axes.text(0.5, 0.5, UNLABELLED, ha="center", va="center", transform=axes.transAxes)
     elif axes.get_ylim()[0] < 0:
         axes.set_ylim(bottom=0)

@@ -27,16 +27,16 @@ def fig6(
         MissingRuns: Res18-d5a was never trained on these data.
     """
     runs = first(runs_of("fig6", stored, [D5], data, scale, beside=[OURS]))
-    found = {series: _graph(run) for series, run in runs.items()}
+    graph_of = {series: _graph(run) for series, run in runs.items()}
     title = f"Units that classes read most, {data_of(data)} at scale {scale}"
 
     def draw(scheme: Scheme) -> Figure:
-        wanted = [max(2 * len(drawn.targets), len(drawn.units)) for drawn in found.values()]
+        wanted = [max(2 * len(drawn.targets), len(drawn.units)) for drawn in graph_of.values()]
         columns = max(wanted)
-        heights = [graphs.height(drawn) + 0.3 for drawn in found.values()]
+        heights = [graphs.height(drawn) + 0.3 for drawn in graph_of.values()]
         figure = canvas(COLUMN * columns, COLUMN * sum(heights) + 0.5)
-        panels = figure.subplots(len(found), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for axes, (series, drawn) in zip(panels, found.items(), strict=True):
+        panels = figure.subplots(len(graph_of), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for axes, (series, drawn) in zip(panels, graph_of.items(), strict=True):
             graphs.draw(axes, drawn, columns, scheme)
             run, widest = runs[series], max(drawn.weights.values(), default=0)
             axes.set_title(
@@ -49,7 +49,7 @@ def fig6(
         figure.suptitle(title, fontsize=11)
         return figure
 
-    rows = [line for series, drawn in found.items() for line in drawn.table(series.label)]
+    rows = [line for series, drawn in graph_of.items() for line in drawn.table(series.label)]
     return publish(out, "fig6", title, draw, PlottedNumbers(graphs.COLUMNS, rows))
 
 

@@ -84,26 +84,28 @@ def fig7(
     runs = first(runs_of(name, stored, needed, data, scale, beside, model))
     for run in runs.values():
         needs(name, run, "decision_parts", "pictures")
-    found = {series: run.arrays for series, run in runs.items()}
-    own = next(iter(found.values()))
+    arrays_of = {series: run.arrays for series, run in runs.items()}
+    first_arrays = next(iter(arrays_of.values()))
     paths = []
-    for suffix, n in images(found).items():
-        label = str(own["class_names"][own["labels"][n]])
+    for suffix, n in images(arrays_of).items():
+        label = str(first_arrays["class_names"][first_arrays["labels"][n]])
         title = f"{data_of(data)} at scale {scale}, stored test image {n}: {shortened(label, 70)}"
         rows = [
-            part for series, arrays in found.items() for part in _table(series, arrays, n, label)
+            part
+            for series, arrays in arrays_of.items()
+            for part in _table(series, arrays, n, label)
         ]
 
         def draw(scheme: Scheme, n: int = n, title: str = title) -> Figure:
-            return _page(runs, found, n, title, scheme)
+            return _page(runs, arrays_of, n, title, scheme)
 
         paths += publish(out, f"{name}{suffix}", title, draw, PlottedNumbers(COLUMNS, rows))
     return paths
 
 
-def images(found: Mapping[Series, Arrays]) -> dict[str, int]:
+def images(arrays_of: Mapping[Series, Arrays]) -> dict[str, int]:
     """Stored images by the end of the name of the figure that shows them."""
-    right = [a["decision_classes"][:, 0] == a["labels"] for a in found.values()]
+    right = [a["decision_classes"][:, 0] == a["labels"] for a in arrays_of.values()]
     wrong = np.flatnonzero(~right[0])
     shown = {"": int(np.all(right, axis=0).argmax())}
     return shown | ({"-wrong": int(wrong[0])} if len(wrong) else {})
@@ -122,17 +124,17 @@ def decision(arrays: Arrays, n: int, rank: int) -> Decision:
 
 def _page(
     runs: Mapping[Series, Stored],
-    found: Mapping[Series, Arrays],
+    arrays_of: Mapping[Series, Arrays],
     n: int,
     title: str,
     scheme: Scheme,
 ) -> Figure:
-    ranks = [(series, rank) for series, a in found.items() for rank in range(_decisions(a))]
+    ranks = [(series, rank) for series, a in arrays_of.items() for rank in range(_decisions(a))]
     figure = canvas(15.5, 0.8 + 2.5 * len(ranks))
     grid = figure.add_gridspec(len(ranks), TOP + 2, width_ratios=[1] * (TOP + 1) + [2.4])
     for line, (series, rank) in enumerate(ranks):
         panels = [figure.add_subplot(grid[line, column]) for column in range(TOP + 2)]
-        arrays = found[series]
+        arrays = arrays_of[series]
         decided = decision(arrays, n, rank)
         panels[0].imshow(arrays["pictures"][n], interpolation="nearest")
         words = wrapped(decided.name, 24, 2)

@@ -11,20 +11,20 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter, StrMethodFormatter
 
+from experiments import published
 from experiments.figures.series import (
+    ALGORITHM_3,
     D5,
     DENSE,
-    FAITHFUL,
     L1,
     OURS,
     RESNET,
     SCALE,
-    UNBIASED,
+    SHARED,
     Series,
     missing_runs,
 )
 from experiments.figures.style import PlottedNumbers, Scheme, canvas, clean, data_of, publish
-from experiments.paper import published
 from experiments.store import Stored
 
 TRAINED, CUT, HEADS, PAPER = "as trained", "largest k kept, not refitted", "post-hoc head", "paper"
@@ -57,8 +57,8 @@ FAMILIES = (
     Family(DENSE, "SGD", "SGD"),
     Family(L1, "SGD with L1 on the head", r"SGD with L1(, strength=\S+)?"),
     Family(D5, "Dynamic-K layer", r"Dynamic-\d+"),
-    Family(UNBIASED, UNBIASED.label, "unbiased"),
-    Family(FAITHFUL, FAITHFUL.label, "faithful"),
+    Family(SHARED, SHARED.label, "shared masks"),
+    Family(ALGORITHM_3, ALGORITHM_3.label, "Algorithm 3"),
 )
 
 
@@ -123,11 +123,11 @@ def points(family: Family, runs: Sequence[Stored]) -> list[Point]:
     for run in filter(family.holds, runs):
         seeds.setdefault(f"{run['model']}, {run['method']}", []).append(run)
     keys = ("weights_per_class", "accuracy")
-    found = [
+    trained = [
         Point(name, *(np.array([run[key] for run in some]) for key in keys))
         for name, some in seeds.items()
     ]
-    return sorted(found, key=lambda point: float(point.weights.mean()))
+    return sorted(trained, key=lambda point: float(point.weights.mean()))
 
 
 def cut(family: Family, runs: Sequence[Stored]) -> tuple[list[int], np.ndarray] | None:
@@ -135,13 +135,13 @@ def cut(family: Family, runs: Sequence[Stored]) -> tuple[list[int], np.ndarray] 
 
     Up to the first number that the networks do not have, where a cut changes little.
     """
-    some = [run for run in runs if run["method"] == family.series.method]
-    if not some:
+    own_runs = [run for run in runs if run["method"] == family.series.method]
+    if not own_runs:
         return None
-    counts = some[0]["accuracy_at_weights"]["weights"]
-    have = np.mean([run["weights_per_class"] for run in some])
+    counts = own_runs[0]["accuracy_at_weights"]["weights"]
+    have = np.mean([run["weights_per_class"] for run in own_runs])
     shown = sum(count < have for count in counts) + 1
-    accuracies = [run["accuracy_at_weights"]["accuracy"][:shown] for run in some]
+    accuracies = [run["accuracy_at_weights"]["accuracy"][:shown] for run in own_runs]
     return counts[:shown], np.array(accuracies)
 
 
@@ -149,9 +149,13 @@ def heads(runs: Sequence[Stored]) -> Iterator[tuple[str, int, list[float], list[
     """Solver, seed, weights and test accuracy of the sparse heads of each dense network."""
     for run in runs:
         for solver in SOLVERS:
-            own = [head for head in run.record.get("sparse_heads", ()) if head["solver"] == solver]
-            if own:
-                weights, accuracy = ([head[key] for head in own] for key in ("weights", "accuracy"))
+            fitted = [
+                head for head in run.record.get("sparse_heads", ()) if head["solver"] == solver
+            ]
+            if fitted:
+                weights, accuracy = (
+                    [head[key] for head in fitted] for key in ("weights", "accuracy")
+                )
                 yield solver, run["seed"], weights, accuracy
 
 
@@ -163,11 +167,11 @@ def paper(data: str, scale: str) -> dict[str, tuple[float, float]]:
     if scale not in ("paper", "code") or data not in published.TOP1:
         return {}
     top1 = {name: value / 100 for name, value in published.TOP1[data].items()}
-    found = {"Res18": (float(UNITS), top1["Res18"])}
+    published_points = {"Res18": (float(UNITS), top1["Res18"])}
     if data == "places365":
         few = UNITS * (1 - published.SPARSITY_D5A / 100)
-        found["Res18-d5a"] = few, top1["Res18-d5a"]
-    return found
+        published_points["Res18-d5a"] = few, top1["Res18-d5a"]
+    return published_points
 
 
 def _has_both(runs: Sequence[Stored], data: str) -> bool:
@@ -211,10 +215,10 @@ def _panel(axes: Axes, data: str, runs: Sequence[Stored], scale: str) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
 
-def _bars(some: Sequence[np.ndarray]) -> tuple[list[float], np.ndarray]:
+def _bars(series_values: Sequence[np.ndarray]) -> tuple[list[float], np.ndarray]:
     """Means, and how far the lowest and the highest lie from them, (2, points)."""
-    means = [float(values.mean()) for values in some]
-    ways = [(mean - v.min(), v.max() - mean) for mean, v in zip(means, some, strict=True)]
+    means = [float(values.mean()) for values in series_values]
+    ways = [(mean - v.min(), v.max() - mean) for mean, v in zip(means, series_values, strict=True)]
     return means, np.array(ways).reshape(-1, 2).T
 
 

@@ -1,4 +1,4 @@
-"""What reads what: targets above, the units that they read most below, their pictures under them."""
+"""Graphs of readers and units: targets above, the units that they read most below, pictures under them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple

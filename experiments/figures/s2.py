@@ -31,7 +31,7 @@ def s2(
     """
     run = runs_of("s2", stored, [INNER], data, scale)[INNER][0]
     needs("s2", run, *(f"top_units:{stage}" for stage in PARTS))
-    found = {
+    graph_of = {
         f"{stage} to {read}": graphs.graph(run.arrays, stage, _targets(run.arrays, stage), SOURCES)
         for stage, read in PARTS.items()
     }
@@ -39,16 +39,16 @@ def s2(
 
     def draw(scheme: Scheme) -> Figure:
         columns = SOURCES * TARGETS
-        height = max(map(graphs.height, found.values()))
-        figure = canvas(COLUMN * (columns + 0.3) * len(found), COLUMN * height + 1)
-        panels = figure.subplots(1, len(found), squeeze=False)[0]
-        for axes, (part, drawn) in zip(panels, found.items(), strict=True):
+        height = max(map(graphs.height, graph_of.values()))
+        figure = canvas(COLUMN * (columns + 0.3) * len(graph_of), COLUMN * height + 1)
+        panels = figure.subplots(1, len(graph_of), squeeze=False)[0]
+        for axes, (part, drawn) in zip(panels, graph_of.items(), strict=True):
             graphs.draw(axes, drawn, columns, scheme)
             axes.set_title(part, fontsize=11, loc="left", fontweight="bold")
         figure.suptitle(f"{title}, seed {run['seed']}; line width is weight", fontsize=12)
         return figure
 
-    rows = [line for part, drawn in found.items() for line in drawn.table(part)]
+    rows = [line for part, drawn in graph_of.items() for line in drawn.table(part)]
     return publish(out, "s2", title, draw, PlottedNumbers(graphs.COLUMNS, rows))
 
 

@@ -1,14 +1,18 @@
 """The stored runs that a figure shows, their colours, and what is said where they are missing."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib import rcParams
+from matplotlib.axes import Axes
 from matplotlib.typing import LineStyleType
 
 from experiments.store import ARRAYS, Stored
 
 SCALE = "tiny"
+CURVE_COLUMNS = ("panel", "model", "x", "mean", "lowest", "highest", "seeds")
+SPREAD = "line: mean, band: lowest to highest seed"
 RESNET = "resnet18"  # of the paper's figures
 
 
@@ -57,8 +61,8 @@ D1, D5, D10, D25, D50, D100 = (
 )
 INNER = Series("Res18-d[32,32,5]a", "Dynamic-[32,32,5]", "#2f9e44")
 OURS = Series("InterpretableSGD", "InterpretableSGD")
-UNBIASED = Series("InterpretableSGD, unbiased", "unbiased", dashes="--")
-FAITHFUL = Series("Algorithm 3, literally", "faithful", dashes=":")
+SHARED = Series("InterpretableSGD, shared masks", "shared masks", dashes="--")
+ALGORITHM_3 = Series("Algorithm 3, literally", "Algorithm 3", dashes=":")
 
 Runs = dict[Series, list[Stored]]
 
@@ -79,12 +83,12 @@ def runs_of(
     """
     wanted = (data, scale, model)
     here = [run for run in stored if (run["data"], run["scale"], run["model"]) == wanted]
-    found = {series: _of(series, here) for series in (*needed, *beside)}
-    missing = [series for series in needed if not found[series]]
+    by_series = {series: _of(series, here) for series in (*needed, *beside)}
+    missing = [series for series in needed if not by_series[series]]
     if missing:
         names = [f"{model} ({series.method})" for series in missing]
         raise missing_runs(figure, names, data, scale)
-    return {series.of(model): runs for series, runs in found.items() if runs}
+    return {series.of(model): runs for series, runs in by_series.items() if runs}
 
 
 def missing_runs(figure: str, missing: Sequence[str], data: str, scale: str) -> MissingRuns:
@@ -140,3 +144,59 @@ def seeds(runs: Runs) -> str:
         (count,) = set(counts.values())
         return f"{count} seed{'s' * (count > 1)}"
     return "n seeds: " + ", ".join(f"{label} {count}" for label, count in counts.items())
+
+
+class Curve(NamedTuple):
+    """Values of some seeds at the same places.
+
+    Attributes:
+        series: whose.
+        x: places, (t,).
+        values: (seeds, t).
+    """
+
+    series: Series
+    x: np.ndarray
+    values: np.ndarray
+
+    def table(self, panel: str) -> list[tuple[Any, ...]]:
+        """What is plotted, a row for each place."""
+        columns = (self.x, self.values.mean(0), self.values.min(0), self.values.max(0))
+        n = len(self.values)
+        return [
+            (panel, self.series.label, *numbers, n)
+            for numbers in zip(*(column.tolist() for column in columns), strict=True)
+        ]
+
+    def draw(self, axes: Axes, label: str | None = None, **more: Any) -> None:
+        """Add it to a panel."""
+        look: dict[str, Any] = {
+            "color": self.series.paint,
+            "linestyle": self.series.dashes,
+            "linewidth": 1.6,
+        } | more
+        axes.plot(self.x, self.values.mean(0), label=label, **look)
+        if len(self.values) > 1:
+            low, high = self.values.min(0), self.values.max(0)
+            axes.fill_between(self.x, low, high, color=self.series.paint, alpha=0.15, linewidth=0)
+
+
+def over_training(series: Series, runs: Sequence[Stored], name: str) -> Curve | None:
+    """A number that was taken at the end of epochs, 0 before training; None where it never was.
+
+    Raises:
+        ValueError: seeds of one series have it at different epochs.
+    """
+    taken = [
+        {numbers["epoch"]: numbers[name] for numbers in run["epochs"] if name in numbers}
+        for run in runs
+    ]
+    if not all(taken):
+        return None
+    if any(list(other) != list(taken[0]) for other in taken):
+        lengths = ", ".join(str(len(epochs)) for epochs in taken)
+        raise ValueError(
+            f"runs of {series.method} must have {name} at the same epochs, got {lengths} epochs"
+        )
+    values = np.array([list(numbers.values()) for numbers in taken], dtype=float)
+    return Curve(series, np.array(list(taken[0])), values)

@@ -61,8 +61,8 @@ class Entry:
     def planned(self, scale: str, seeds: Seeds = None, data: Sequence[str] = ()) -> list[Run]:
         """Its runs; on those of its data that are named, if any of them is."""
         runs = self.plan(scale, seeds) if self.plan else []
-        chosen = [run for run in runs if run.data in data or run.data.partition(":")[0] in data]
-        return chosen or runs
+        on_data = [run for run in runs if run.data in data or run.data.partition(":")[0] in data]
+        return on_data or runs
 
     def data(self, scale: str) -> list[str]:
         """Its data sets."""
@@ -224,7 +224,7 @@ def with_recipe(run: Run, changes: Mapping[str, Any]) -> Run:
 
 def make(entry: Entry, runs: Runs, planned: Plans, out: Path) -> Iterator[Made]:
     """What an entry shows, from all stored runs of the scale, whatever their seeds."""
-    some = [run for run in runs if planned and run["scale"] == planned[0].scale]
+    of_scale = [run for run in runs if planned and run["scale"] == planned[0].scale]
     if entry.result and not (out / FIGURES / entry.result).exists():
         yield Missing(f"{entry.name}: there is no {out / FIGURES / entry.result}; {_train(entry)}")
         return
@@ -234,7 +234,7 @@ def make(entry: Entry, runs: Runs, planned: Plans, out: Path) -> Iterator[Made]:
         return
     for part in entry.makes:
         try:
-            yield from part(some, planned, out)
+            yield from part(of_scale, planned, out)
         except MissingRuns as error:
             yield Missing(str(error))
 

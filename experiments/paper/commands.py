@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 
 from experiments import selection_map, store, toy
+from experiments.arguments import add_device, add_seeds, at_least, device_of, folder
 from experiments.datasets.registry import availability
 from experiments.datasets.spec import DataError
 from experiments.evaluation.sparse_heads import MISSING, glm_saga_installed
@@ -55,7 +56,6 @@ def list_main(argv: Sequence[str]) -> int:
     parser = _parser("list", list_main.__doc__ or "")
     parser.add_argument("--data", nargs="+", default=[], metavar="NAME:PATH", help="where data lie")
     args = parser.parse_args(argv)
-    _check(parser, args)
     console, runs = Console(), store.load(args.out)
     table = plain(
         f"scale {args.scale}, results in {args.out}", "runs that several share are trained once"
@@ -91,13 +91,15 @@ def run_main(argv: Sequence[str]) -> int:
     _add_names(parser)
     parser.add_argument(
         "--devices",
-        type=int,
+        type=at_least(1),
         default=1,
         help="runs side by side, each on a CUDA device of its own, or on a CPU core (default 1)",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    add_device(parser)
     parser.add_argument(
-        "--workers", type=int, help="processes a run reads images with (default 0 on CPU, else 4)"
+        "--workers",
+        type=at_least(0),
+        help="processes a run reads images with (default 0 on CPU, else 4)",
     )
     parser.add_argument(
         "--recipe",
@@ -108,7 +110,6 @@ def run_main(argv: Sequence[str]) -> int:
         "accumulate=2, ema=0.999, compiled=True ...",
     )
     args = parser.parse_args(argv)
-    _check(parser, args)
     entries = _entries(parser, args)
     _check_devices(parser, args)
     data = restricted(args.data, entries, args.scale)
@@ -131,7 +132,6 @@ def draw_main(argv: Sequence[str]) -> int:
     parser = _parser("draw", draw_main.__doc__ or "")
     _add_names(parser)
     args = parser.parse_args(argv)
-    _check(parser, args)
     entries = _entries(parser, args)
     return 0 if _show_all(Console(), entries, args) else 1
 
@@ -156,12 +156,12 @@ def _run(
         return STOPPED
     if not first:
         return 0
-    whole = _show_all(console, entries, args)
+    complete = _show_all(console, entries, args)
     if any(run.protocol.post_hoc for run in planned) and not glm_saga_installed():
         console.print(MISSING, style="dim", markup=False, soft_wrap=True)
     for label, text in failures:
         console.print(f"{label} failed: {text}", style="red", markup=False, soft_wrap=True)
-    return 1 if failures or not whole else 0
+    return 1 if failures or not complete else 0
 
 
 def _show_all(console: Console, entries: Sequence[Entry], args: argparse.Namespace) -> bool:
@@ -179,18 +179,18 @@ def show(
     console: Console, entry: Entry, runs: Sequence[store.Stored], planned: Sequence[Run], out: Path
 ) -> bool:
     """Make an entry and say what came of it: tables are printed and written, figures named; whether all was there."""
-    whole = True
+    complete = True
     for made in catalog.make(entry, runs, planned, out):
         path = made
         if isinstance(made, Missing):
-            whole = False
+            complete = False
             console.print(made.message, highlight=False, markup=False, soft_wrap=True)
             continue
         if isinstance(made, ResultTable):
             console.print(made.drawn())
             path = made.write(out / TABLES)
         console.print(f"wrote {path}", style="dim", highlight=False, soft_wrap=True)
-    return whole
+    return complete
 
 
 def costs(planned: Sequence[Run]) -> tuple[str, str]:
@@ -235,10 +235,13 @@ def _parser(command: str, description: str) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--scale",
+        choices=SCALES,
         default="tiny",
-        help=f"{', '.join(SCALES)} (default tiny): how large data, networks and runs are",
+        help="how large data, networks and runs are (default tiny)",
     )
-    parser.add_argument("--out", type=Path, default=OUT, help=f"folder of results (default {OUT})")
+    parser.add_argument(
+        "--out", type=folder, default=OUT, help=f"folder of results (default {OUT})"
+    )
     return parser
 
 
@@ -252,17 +255,7 @@ def _add_names(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[:PATH]",
         help="only these of its data sets, and where they lie; broden:PATH labels units",
     )
-    parser.add_argument(
-        "--seeds", type=int, nargs="+", metavar="SEED", help="default: the scale's, two or three"
-    )
-
-
-def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """End with a message unless the scale and the folder will do."""
-    if args.scale not in SCALES:
-        parser.error(f"--scale must be one of {', '.join(SCALES)}, got {args.scale!r}")
-    if args.out.exists() and not args.out.is_dir():
-        parser.error(f"--out must be a folder, got the file {args.out}")
+    add_seeds(parser, None, "default: the scale's, two or three")
 
 
 def _entries(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[Entry]:
@@ -271,15 +264,13 @@ def _entries(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[
         entries = chosen(args.names)
     except ValueError as error:
         parser.error(str(error))
-    if args.seeds and (min(args.seeds) < 0 or len(set(args.seeds)) < len(args.seeds)):
-        parser.error(f"--seeds must be different numbers of at least 0, got {args.seeds}")
     known = known_data(entries, args.scale)
     for text in args.data:
         name = text.partition(":")[0]
         if text not in known and name not in (*known, CONCEPTS):
             parser.error(f"--data must be of {', '.join((*known, CONCEPTS))}, got {text!r}")
-    whole = [text for text in args.data if ":" not in text or text not in known]
-    names = [text.partition(":")[0] for text in whole]
+    named = [text for text in args.data if ":" not in text or text not in known]
+    names = [text.partition(":")[0] for text in named]
     if len(set(names)) < len(names):
         parser.error(f"--data must not name a data set twice, got {' '.join(args.data)}")
     return entries
@@ -287,24 +278,13 @@ def _entries(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[
 
 def _check_devices(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """End with a message unless the devices are there."""
-    if args.device not in ("auto", "cpu", "cuda"):
-        parser.error(f"--device must be auto, cpu or cuda, got {args.device!r}")
-    if args.device == "cuda" and not torch.cuda.is_available():
-        parser.error("--device is cuda, but torch sees no CUDA device")
-    if args.devices < 1:
-        parser.error(f"--devices must be at least 1, got {args.devices}")
+    kind, many = device_of(parser, args), torch.cuda.device_count()
     if args.devices > 1 and "RANK" in os.environ:
         parser.error(
             f"--devices must be 1 where torchrun's ranks train each run together, got {args.devices}"
         )
-    cuda = args.device != "cpu" and torch.cuda.is_available()
-    if cuda and args.devices > torch.cuda.device_count():
-        parser.error(
-            f"--devices must be at most {torch.cuda.device_count()}, which torch sees, "
-            f"got {args.devices}"
-        )
-    if args.workers is not None and args.workers < 0:
-        parser.error(f"--workers must be at least 0, got {args.workers}")
+    if kind == "cuda" and args.devices > many:
+        parser.error(f"--devices must be at most {many}, which torch sees, got {args.devices}")
 
 
 def _environments(

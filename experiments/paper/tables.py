@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from experiments.paper.published import TOP1, TOP5, title
+from experiments.published import TOP1, TOP5, title
 from experiments.run import Run
 from experiments.store import Stored
 from experiments.tables import NONE, ResultTable, column, frame, paired_by_seed, spread
@@ -136,7 +136,7 @@ def _groups(runs: Runs, planned: Plans, data: str) -> dict[tuple[str, str], pd.D
 def _table1_rows(runs: Runs, planned: Plans, data: str) -> list[tuple[str, ...]]:
     groups = _groups(runs, planned, data)
     rows = []
-    for (model, method), found in groups.items():
+    for (model, method), rows_of_net in groups.items():
         name = title(model, method)
         published = [
             f"{table[data][name]:.2f}" if name in table.get(data, {}) else NONE
@@ -145,14 +145,14 @@ def _table1_rows(runs: Runs, planned: Plans, data: str) -> list[tuple[str, ...]]
         rows.append(
             (
                 name,
-                str(len(found)),
+                str(len(rows_of_net)),
                 published[0],
-                spread(column(found, "accuracy"), factor=100),
+                spread(column(rows_of_net, "accuracy"), factor=100),
                 published[1],
-                spread(column(found, "top5"), factor=100),
-                spread(column(found, "weights_per_class")),
-                spread(column(found, "residual_at_5"), factor=100),
-                *(spread(column(found, f"unit_labels.{label}"), d) for label, d in LABELS),
+                spread(column(rows_of_net, "top5"), factor=100),
+                spread(column(rows_of_net, "weights_per_class")),
+                spread(column(rows_of_net, "residual_at_5"), factor=100),
+                *(spread(column(rows_of_net, f"unit_labels.{label}"), d) for label, d in LABELS),
             )
         )
     if DENSE not in groups:
@@ -174,8 +174,8 @@ def _table1_rows(runs: Runs, planned: Plans, data: str) -> list[tuple[str, ...]]
 
 def _frontier_points(runs: Runs, planned: Plans, data: str) -> Iterator[tuple[str, list[Point]]]:
     groups = _groups(runs, planned, data)
-    for (model, method), found in groups.items():
-        trained = [Point(run["weights_per_class"], run["accuracy"]) for run in _stored(found)]
+    for (model, method), rows_of_net in groups.items():
+        trained = [Point(run["weights_per_class"], run["accuracy"]) for run in _stored(rows_of_net)]
         yield title(model, method), trained
     dense, name = _stored(groups.get(DENSE, pd.DataFrame())), title(*DENSE)
     for count in PRUNED:
@@ -197,15 +197,15 @@ def _ablation_rows(runs: Runs, planned: Plans, data: str) -> list[tuple[str, ...
     return [
         (
             "default" if key == default else key[1].partition(", ")[2],
-            str(len(found)),
+            str(len(rows_of_net)),
             spread(means[key], factor=100),
-            _difference(found, groups[default]) if key != default else NONE,
-            spread(column(found, "weights_per_class")),
-            spread(column(found, "residual_at_5"), factor=100),
-            spread(column(found, "unit_labels.mean_iou"), digits=3),
-            spread(column(found, "accuracy"), factor=100) if key in (default, best) else NONE,
+            _difference(rows_of_net, groups[default]) if key != default else NONE,
+            spread(column(rows_of_net, "weights_per_class")),
+            spread(column(rows_of_net, "residual_at_5"), factor=100),
+            spread(column(rows_of_net, "unit_labels.mean_iou"), digits=3),
+            spread(column(rows_of_net, "accuracy"), factor=100) if key in (default, best) else NONE,
         )
-        for key, found in groups.items()
+        for key, rows_of_net in groups.items()
     ]
 
 
@@ -238,5 +238,5 @@ def nearest(points: Sequence[Point], count: float = 5) -> Point | None:
     >>> nearest([Point(2, 0.5), Point(6, 0.6), Point(60, 0.9)])
     Point(weights=6, accuracy=0.6)
     """
-    some = [point for point in points if point.weights > 0]
-    return min(some, key=lambda point: abs(log(point.weights / count))) if some else None
+    nonempty = [point for point in points if point.weights > 0]
+    return min(nonempty, key=lambda point: abs(log(point.weights / count))) if nonempty else None

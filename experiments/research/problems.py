@@ -73,7 +73,8 @@ class Problem:
         self, method: Method, seed: int, split: str = "test", strengths: tuple[float, ...] = ()
     ) -> Run:
         """One training; heads are fitted afterwards on the dense network's units where there are strengths."""
-        post_hoc = PostHoc(strengths, cut=COUNT) if strengths and method == DENSE else None
+        dense = method.optimizer == DENSE.optimizer and not (method.l1 or method.dynamic)
+        post_hoc = PostHoc(strengths, cut=COUNT) if strengths and dense else None
         protocol = Protocol(split, agreement=AGREEMENT, post_hoc=post_hoc)
         return Run(self.data, self.model, method, self.recipe, protocol, self.name, seed)
 
@@ -120,5 +121,5 @@ def finished(runs: list[Run], out: Path, console: Console) -> list[store.Stored]
     if failures:
         label, message = failures[0]
         raise RuntimeError(f"{label} failed: {message}")
-    found = [run.stored(environment) for run in runs]
-    return [run for run in found if run is not None]
+    stored = [run.stored(environment) for run in runs]
+    return [run for run in stored if run is not None]

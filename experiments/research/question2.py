@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from experiments.methods import DENSE, HEAD_RECIPE, OURS, RECIPE, Method, variant
+from experiments.methods import DENSE, OURS, Method, variant
 from experiments.models.registry import Model
 from experiments.research.problems import CONCEPTS, QUICK, Problem, finished, resolved
 from experiments.research.tables import CONVENTIONS, agreement_table, compact, scan_table
@@ -23,7 +23,7 @@ from experiments.store import write_lines
 
 SEEDS = (20, 21, 22, 23, 24)
 STRENGTHS = (0.012, 0.008, 0.006)
-CONFIRMED = (DENSE, RECIPE, HEAD_RECIPE)
+CONFIRMED = (DENSE, OURS)
 
 # what was scanned on validation images, problem by problem
 STRIDES = (2, 2, 2)
@@ -34,7 +34,7 @@ Rows = Sequence[tuple[Problem, Sequence[Method]]]
 FIRST_SEED: Rows = (
     (
         resolved("24 px, 8 epochs", size=24, model=SMALL, epochs=8),
-        (DENSE, OURS, variant(3), variant(3, horizon=500)),
+        (DENSE, OURS, variant(3)),
     ),
     (
         resolved("24 px, 8 epochs, 60 classes", classes=60, size=24, model=SMALL, epochs=8),
@@ -55,11 +55,9 @@ FIRST_SEED: Rows = (
             DENSE,
             OURS,
             variant(3),
-            variant(2.5),
-            variant(3, horizon=500),
-            variant(3, foresight=0),
-            variant(3, sparsity=0.5),
-            variant(3, (0.3, 0.3)),
+            variant(2),
+            variant(3, shrink=90.0),
+            variant(3, form=0),
         ),
     ),
     (
@@ -77,21 +75,20 @@ FIRST_SEED: Rows = (
             model=Model("small_resnet", {"strides": (2, 2, 1)}),
             epochs=8,
         ),
-        (DENSE, variant(3, (0.3, 0.2), shrink=90.0)),
+        (DENSE, variant(3, shrink=90.0)),
     ),
     (
         CONCEPTS,
         (
             DENSE,
-            variant(3, (0.0, 0.4)),
-            variant(3, (0.2, 0.2), shrink=60.0),
-            variant(3, (0.3, 0.3)),
-            variant(3, (0.3, 0.2), shrink=90.0),
-            variant(3, (0.4, 0.15), shrink=120.0),
-            variant(4, (0.3, 0.2), shrink=60.0),
-            variant(3, (0.3, 0.2), {LAST: 64}, shrink=90.0),
-            variant(3, (0.3, 0.2), {LAST: 24}, shrink=90.0),
-            variant(3, (0.3, 0.2), {LAST: 32, BEFORE: 32, SHORTCUT: 8}, shrink=90.0),
+            variant(3),
+            variant(3, shrink=60.0),
+            variant(3, shrink=90.0),
+            variant(3, shrink=120.0),
+            variant(4, shrink=60.0),
+            variant(3, {LAST: 64}, shrink=90.0),
+            variant(3, {LAST: 24}, shrink=90.0),
+            variant(3, {LAST: 32, BEFORE: 32, SHORTCUT: 8}, shrink=90.0),
         ),
     ),
 )
@@ -101,7 +98,7 @@ RATES = tuple(
     )
     for lr in (0.1, 0.4)
 )
-SECOND_SEED: Rows = ((CONCEPTS, (DENSE, variant(3, (0.3, 0.2), shrink=60.0))),)
+SECOND_SEED: Rows = ((CONCEPTS, (DENSE, variant(3, shrink=60.0))),)
 SCAN: tuple[Run, ...] = tuple(
     problem.run(method, seed, "validation")
     for seed, rows in enumerate((FIRST_SEED, SECOND_SEED))

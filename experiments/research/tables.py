@@ -51,13 +51,13 @@ def fitted_afterwards(heads: Sequence[Head]) -> dict[str, tuple[float, float]]:
     points = [head for head in heads if not head["name"].endswith(CUT)]
     cuts = [head for head in heads if head["name"].endswith(f", {CUT}")]
     path = {key: accuracy_at(points, key=key) for key in ("accuracy", "validation_accuracy")}
-    found: dict[str, Head] = {
+    heads_at_count: dict[str, Head] = {
         PATH: {**path, "weights": COUNT},
         f"{DENSE.name}, L1 path, {CUT}": max(cuts, key=_on_validation),
         f"{DENSE.name}, {CUT}": next(head for head in heads if head["name"] == CUT),
     }
-    found[POST_HOC] = max(found.values(), key=_on_validation)
-    return {name: (head["accuracy"], head["weights"]) for name, head in found.items()}
+    heads_at_count[POST_HOC] = max(heads_at_count.values(), key=_on_validation)
+    return {name: (head["accuracy"], head["weights"]) for name, head in heads_at_count.items()}
 
 
 def _on_validation(head: Head) -> float:
@@ -73,14 +73,14 @@ def heads_at_few_weights(runs: Sequence[Stored], cut_too: Sequence[str] = ()) ->
     """
     rows = []
     for run in runs:
-        own = {run["method"]: (run["accuracy"], run["weights_per_class"])}
+        heads = {run["method"]: (run["accuracy"], run["weights_per_class"])}
         if run["method"] in cut_too:
             curve = run["accuracy_at_weights"]
             cut = curve["accuracy"][curve["weights"].index(COUNT)]
-            own[f"{run['method']}, cut to {COUNT}"] = (cut, COUNT)
+            heads[f"{run['method']}, cut to {COUNT}"] = (cut, COUNT)
         if "sparse_heads" in run.record:
-            own |= fitted_afterwards(run["sparse_heads"])
-        rows += [(name, run["seed"], *numbers) for name, numbers in own.items()]
+            heads |= fitted_afterwards(run["sparse_heads"])
+        rows += [(name, run["seed"], *numbers) for name, numbers in heads.items()]
     return pd.DataFrame(rows, columns=["head", "seed", "accuracy", "weights"])
 
 
@@ -113,16 +113,16 @@ def agreement(head: Head, quantile: str, convention: str = "category") -> dict[s
         quantile: "published" or "matched".
         convention: "category" or "touched".
     """
-    found = head["agreement"][quantile][convention]
-    formula = found["weight"]
+    labels = head["agreement"][quantile][convention]
+    formula = labels["weight"]
     return {
-        "IoU of all": found["mean_iou"],
+        "IoU of all": labels["mean_iou"],
         "IoU of used": formula["mean_iou"],
         "F1": formula["f1"],
         "precision": formula["precision"],
         "recall": formula["recall"],
-        "detectors": found["detectors"],
-        "unique": found["unique"],
+        "detectors": labels["detectors"],
+        "unique": labels["unique"],
         "units used": formula["units"],
         "units read": head["agreement"]["read"],
         "selectivity": head["agreement"]["selectivity"],
@@ -133,9 +133,11 @@ def agreements(runs: Sequence[Stored], quantile: str, convention: str) -> pd.Dat
     """By way to get a head and seed: accuracy, weights a class, figures, and IoU over that of the dense net."""
     rows = []
     for run in runs:
-        own: dict[str, Head] = {run["method"]: {**run.record, "weights": run["weights_per_class"]}}
+        by_head: dict[str, Head] = {
+            run["method"]: {**run.record, "weights": run["weights_per_class"]}
+        }
         for fitted in run.record.get("sparse_heads", ()):
-            own[f"{DENSE.name}, post-hoc {fitted['name']}"] = fitted
+            by_head[f"{DENSE.name}, post-hoc {fitted['name']}"] = fitted
         rows += [
             {
                 "head": name,
@@ -145,15 +147,15 @@ def agreements(runs: Sequence[Stored], quantile: str, convention: str) -> pd.Dat
                 "weights": head["weights"],
                 **agreement(head, quantile, convention),
             }
-            for name, head in own.items()
+            for name, head in by_head.items()
         ]
-    found = pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
     keys = ["problem", "seed"]
-    dense = found[found["head"] == DENSE.name].set_index(keys)
-    base = found[keys].join(dense[["IoU of all", "IoU of used", "F1"]], on=keys)
+    dense = table[table["head"] == DENSE.name].set_index(keys)
+    base = table[keys].join(dense[["IoU of all", "IoU of used", "F1"]], on=keys)
     for name in ("IoU of all", "IoU of used"):
-        found[f"{name}, /dense"] = found[name] / base[name]
-    return found.assign(dense_f1=base["F1"])
+        table[f"{name}, /dense"] = table[name] / base[name]
+    return table.assign(dense_f1=base["F1"])
 
 
 def agreement_table(runs: Sequence[Stored], quantile: str, convention: str) -> Table:

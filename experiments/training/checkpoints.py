@@ -149,13 +149,13 @@ def load(place: Path) -> Snapshot:
 def _manifest(path: Path, content: bytes) -> dict[str, Any]:
     try:
         manifest = json.loads(content)
-        own = manifest.pop("hash")
+        stored_hash = manifest.pop("hash")
     except (ValueError, KeyError, AttributeError) as error:
         raise CheckpointError(
             f"{path} must be JSON with a hash, got {len(content)} bytes"
         ) from error
-    if own != digest(manifest):
-        raise CheckpointError(f"{path} must have the hash {own}, got {digest(manifest)}")
+    if stored_hash != digest(manifest):
+        raise CheckpointError(f"{path} must have the hash {stored_hash}, got {digest(manifest)}")
     return manifest
 
 

@@ -144,14 +144,14 @@ def _device(kind: str, local: int) -> torch.device:
 
 def _blamed(here: Ranks, error: Exception, store: Store) -> str:
     """Who failed first, for all: the others only notice that it is gone."""
-    own = (
+    message = (
         f"rank {here.rank} of {here.count} on {socket.gethostname()} failed: "
         f"{type(error).__name__}: {error}"
     )
-    first = own
+    first = message
     with contextlib.suppress(RuntimeError):  # its host may be the one that is gone
-        first = store.compare_set("first", "", own).decode()
-    return own if first == own else f"rank {here.rank} of {here.count} ends, as {first}"
+        first = store.compare_set("first", "", message).decode()
+    return message if first == message else f"rank {here.rank} of {here.count} ends, as {first}"
 
 
 def rendezvous_store(store: Store, rank: int, count: int, timeout: timedelta) -> Store:

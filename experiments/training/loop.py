@@ -8,7 +8,7 @@ Several ranks compute the same run to rounding, and a checkpoint of theirs goes 
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -72,7 +72,6 @@ class Training:
         samples: map-style data set asked by (epoch, number) that gives (sample, label).
         recipe: how to train.
         seed: of the order and of every global generator.
-        schedulers: stepped after each step, beside the learning rate's.
         config: of network, data and optimizer, as JSON; a checkpoint of another one is refused.
         each_step: numbers to record after a step, of the model, the step's number and its loss.
         each_epoch: numbers to record of the model before the first epoch, 0, and at the end of each; called
@@ -94,7 +93,6 @@ class Training:
         recipe: Recipe,
         *,
         seed: int = 0,
-        schedulers: Sequence[Steppable] = (),
         config: Mapping[str, Any] | None = None,
         each_step: Callable[[nn.Module, int, Tensor], Numbers] | None = None,
         each_epoch: Callable[[nn.Module, int], Numbers] | None = None,
@@ -123,8 +121,7 @@ class Training:
             follow = get_ema_multi_avg_fn(recipe.ema)
             self.average = AveragedModel(self.model, multi_avg_fn=follow, use_buffers=True)
         self._forward = torch.compile(self._replica) if recipe.compiled else self._replica
-        rate = recipe.scheduler(optimizer, self.order.steps_per_epoch)
-        self.schedulers: list[Steppable] = [rate, *schedulers]
+        self.schedule = recipe.scheduler(optimizer, self.order.steps_per_epoch)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "float16")
         self.step = 0
         self.epochs: list[dict[str, float]] = []
@@ -179,7 +176,7 @@ class Training:
             averaged = int(self.average.n_averaged)
         state = {
             "optimizer": self.optimizer.state_dict(),
-            "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+            "schedule": self.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),
             "averaged": averaged,
             "random": rng.capture(),
@@ -204,8 +201,7 @@ class Training:
             self.average.module.load_state_dict(averaged)
             self.average.n_averaged.fill_(state["averaged"])
         self.optimizer.load_state_dict(dict(state["optimizer"]))
-        for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
-            scheduler.load_state_dict(saved)
+        self.schedule.load_state_dict(state["schedule"])
         self.scaler.load_state_dict(state["scaler"])
         self._random = state["random"]
         self.epochs = list(state["epochs"])
@@ -285,8 +281,7 @@ class Training:
                 self.scaler.scale(loss / recipe.accumulate).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        for scheduler in self.schedulers:
-            scheduler.step()
+        self.schedule.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
         self._loss += total

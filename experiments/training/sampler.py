@@ -1,4 +1,4 @@
-"""Which samples each step sees: a function of (seed, epoch, step), so there is no state to lose."""
+"""The samples of each step, a function of (seed, epoch, step), so that there is no state to lose."""
 
 from collections.abc import Iterator
 

@@ -125,6 +125,7 @@ def ablate(
                 continue
             predicted = logits.argmax(1)
             parts = found.parts(units, predicted)
+            # the second sort turns positions into ranks
             rank = parts.argsort(1, descending=True).argsort(1)
             sums["whole"].add(0, logits, predicted, labels)
             for j, count in enumerate(counts):
@@ -163,6 +164,7 @@ def losses(head: Head, units: Tensor, classes: Tensor, chosen: Tensor) -> Tensor
     whole = _score(head, units, classes)
     lost = []
     for slot in chosen.T:
+        # at every position, as a unit of a convolution speaks at each
         without = units.clone()
         without[rows, slot.clamp(min=0)] = 0
         loss = whole - _score(head, without, classes)
@@ -186,12 +188,14 @@ def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
 
 def _ranks(values: Tensor) -> Tensor:
     """Ranks of each row less their mean, (n, k)."""
+    # twice a rank less its mean is how many values are below less how many are above
     differences = values[:, :, None] - values[:, None, :]
     return differences.sign().double().sum(2) / 2
 
 
 def _compare(head: Head, units: Tensor, classes: Tensor, compared: int) -> tuple[Tensor, Tensor]:
     """Rank correlation of contributions and losses, and their largest difference, (n,) each."""
+    # In float64: a loss is the difference of two logits that are nearly equal.
     exact = units.double()
     parts = head.parts(exact, classes)
     chosen = top_units(parts, compared)

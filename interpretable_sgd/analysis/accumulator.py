@@ -69,6 +69,7 @@ class DecisionAccumulator:
         rows |= {"labels": batch.labels, "classes": classes, "hashes": batch.hashes}
         every = head.probabilities(widened(batch.logits), multilabel)
         rows["probabilities"] = every.gather(1, classes)
+        # Faithful shares are of what the head sums, the paper's of all products W x.
         terms = head.terms(batch.units, classes[:, 0])
         products = head.products(batch.units, classes[:, 0])
         faithful = shares(terms.parts, terms.biases)
@@ -144,6 +145,7 @@ class DecisionAccumulator:
         return {name: buffer[: self.images] for name, buffer in self._buffers.items()}
 
     def _add_sums(self, batch: Batch, parts: Tensor) -> None:
+        # means are to an image's true classes, not to the predicted one: errors must not shape them
         image, label = class_pairs(batch.labels)
         own = self._head.parts(batch.units[image], label).cpu().double()
         image, label = image.cpu(), label.cpu()
@@ -156,6 +158,7 @@ class DecisionAccumulator:
         self._sums["minimum"] = torch.minimum(self._sums["minimum"], units.min(0).values)
         self._sums["mean_units"] += units.sum(0)
         self._sums["activity"] += (units > 0).sum(0)
+        # each image counts alike, however large its logits
         totals = sizes.sum(1, keepdim=True)
         self._sums["mass"] += (sizes / torch.where(totals > 0, totals, 1)).sum(0)
         self._draw(exact)
@@ -165,6 +168,7 @@ class DecisionAccumulator:
         numbers = torch.arange(self.images, self.images + len(units))
         keys = scramble(numbers)
         keys, numbers = torch.cat([self._keys, keys]), torch.cat([self._drawn, numbers])
+        # the smallest keys of all images so far: a sample of fixed size without knowing their number
         chosen = keys.argsort()[: self._sample].sort().values
         if len(chosen) and int(chosen[-1]) >= len(self._drawn):
             self._drawn_units = torch.cat([self._drawn_units.to(units.dtype), units])[chosen]

@@ -1,4 +1,4 @@
-"""What a class is made of: class <- units <- units of the layer below, as a graph and as formulas.
+"""Composition of classes: class <- units <- units of the layer below, as a graph and as formulas.
 
 Index legend: `c` class, `m` unit, `b` unit of the layer below, `l` concept.
 """

@@ -1,4 +1,4 @@
-"""How much of a score its units explain, in the three ways that the literature divides by.
+"""Shares of a score that its units explain, in the three ways that the literature divides by.
 
 Index legend: `n` image, `m` unit, `k` units counted, largest share first.
 """
@@ -55,6 +55,7 @@ def shares(
         total = parts.sum(1) + biases
     else:
         raise ValueError(f"denominator must be one of {get_args(Denominator)}, got {denominator!r}")
+    # a share of a score at or below 0 would turn its sign
     return parts / torch.where(total > 0, total, torch.nan)[:, None]
 
 
@@ -139,6 +140,7 @@ def units_to_reach(shares: Tensor, level: float) -> Tensor:
     reached = shares.sort(1, descending=True).values.double().cumsum(1)
     # 1e-6 of slack: five shares of 0.2 reach 1.
     there = reached >= level - 1e-6
+    # argmax gives the first of equal values
     first = there.to(torch.uint8).argmax(1).to(shares.dtype) + 1
     count = torch.where(there.any(1), first, torch.inf)
     return torch.where(shares.isnan().any(1), torch.nan, count)

@@ -116,7 +116,8 @@ class Explanation:
         words: the input in words; None without names of inputs.
         scores: of the predicted class, then of the runner-up.
         margin: logit of the predicted class less that of the runner-up, as a sum of the units that
-            separate them most.
+            separate them most; of a head of one output the logit, which is of one class against the
+            other.
     """
 
     index: int
@@ -268,9 +269,11 @@ def explain(
             terms = _sum(parts[n], float(biases[n]), float(logits[n, c]), titles, own, top)
             scores.append(Score(*terms, c, names[c], float(probabilities[n, c])))
         label = None if truth is None else _label(truth[n])
-        apart = sides[0][0][n] - sides[1][0][n]
-        bias = float(sides[0][1][n] - sides[1][1][n])
-        gap = scores[0].logit - scores[1].logit
+        # one output is the logit of a class against the other already
+        sign = 0 if found.is_binary else 1
+        apart = sides[0][0][n] - sign * sides[1][0][n]
+        bias = float(sides[0][1][n] - sign * sides[1][1][n])
+        gap = scores[0].logit - sign * scores[1].logit
         margin = _sum(apart, bias, gap, titles, None, top)
         explanations.append(
             Explanation(

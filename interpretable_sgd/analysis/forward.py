@@ -321,6 +321,7 @@ def _makes_units(
     with reading(model, head) as read:
         call(model, inputs)
         before = head.activations(read.take()[0])
+        # the most active maps: a ReLU behind them passes what is added
         for m in peaks.topk(min(PROBED, len(peaks))).indices.tolist():
             seen = 0
 

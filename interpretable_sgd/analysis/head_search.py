@@ -1,4 +1,4 @@
-"""The search for the layer that makes a classifier's logits."""
+"""Search for the layer that makes a classifier's logits."""
 
 from typing import Any
 
@@ -74,7 +74,7 @@ def _search(model: nn.Module, modules: dict[str, nn.Module], inputs: Inputs | No
             f"softmax or sigmoid; none of {', '.join(map(repr, layers[-3:]))} makes what it returns: "
             "name the layer that makes the logits with head="
         )
-    # the last one registered where two make the same, as a copy of the head does
+    # the last one registered where two make the same, as a head of tied weights does
     return max(makers, key=lambda head: layers.index(head.name))
 
 

@@ -133,9 +133,11 @@ class Head:
                 f"head {self.name!r} must read {shape}, got an input of {tuple(input.shape)}"
             )
         if isinstance(self.layer, nn.Conv2d):
+            # a 1x1 convolution with a stride reads every so many positions
             down, right = self.layer.stride
             input = input[..., ::down, ::right]
             if self.is_additive:
+                # mean of W x = W times the mean of x: positions are not needed
                 return input.detach().mean((2, 3))
         return input.detach().clone()
 
@@ -237,6 +239,7 @@ class Head:
 
 def _kept(products: Tensor, layer: DynamicLinear | DynamicConv2d) -> Tensor:
     """1 for the products that a routed layer sums, (n, M, positions)."""
+    # the layer's own selection, so that ties fall as in its forward
     rows = products.movedim(1, -1)
     units = select(rows, layer.k, at_most=layer.selection == "at_most_k")
     width = rows.shape[-1]

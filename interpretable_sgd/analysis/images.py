@@ -1,10 +1,12 @@
 """Pictures of a model's inputs, and heat of units' maps over them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from interpretable_sgd.analysis.batches import tensors
 
 Picture = Callable[[Tensor], Tensor]
 
@@ -64,7 +66,7 @@ def as_picture(
     One channel is grey, three are red, green and blue; of any other number, the mean is grey.
 
     Args:
-        image: one input of a model, on the CPU.
+        image: one input of a model, on the CPU; of a mapping the tensor of three dimensions.
         picture: turns it to a picture in [0, 1], (channels, h, w); None for no picture.
         side: of the longest side, to which larger pictures shrink; None for as it is.
 
@@ -74,6 +76,8 @@ def as_picture(
     >>> as_picture(torch.rand(4, 8, 8)).shape, as_picture(torch.rand(8))
     (torch.Size([3, 8, 8]), None)
     """
+    if isinstance(image, Mapping):  # as {"pixel_values": ...} of transformers
+        image = next((value for value in tensors(image) if value.dim() == 3), None)
     if picture is None or not isinstance(image, Tensor):
         return None
     if picture is stretched and image.dim() != 3:

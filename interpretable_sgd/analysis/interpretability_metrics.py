@@ -1,4 +1,4 @@
-"""How readable units and classes are, by the figures of peer papers.
+"""Interpretability of units and classes, by the metrics of peer papers.
 
 Index legend: `n` image, `m` unit, `c` class, `p` position of a map.
 
@@ -65,6 +65,7 @@ def class_independence(class_means: Tensor, counts: Tensor, minimum: Tensor) -> 
     0.125
     """
     seen = counts > 0
+    # above the unit's minimum, so that shares are of something that is not negative
     raised = (class_means[seen].double() - minimum.double()).clamp(min=0)
     sums = raised * counts[seen, None]
     total = sums.sum(0)

@@ -42,6 +42,7 @@ def _fit(x: Tensor) -> tuple[Tensor, Tensor]:
     upper = _clusters(x)
     last = torch.full(x.shape[1:], -torch.inf, dtype=x.dtype)
     for _ in range(ROUNDS):
+        # maximisation: weights, means and variances of the components, weighted by their shares
         shares = torch.stack([1 - upper, upper])
         weights = shares.mean(1) + 1e-12
         means = (shares * x).mean(1) / weights
@@ -49,9 +50,11 @@ def _fit(x: Tensor) -> tuple[Tensor, Tensor]:
         variances = (shares * squares).mean(1) / weights + FLOOR
         constants = weights.log() - variances.log() / 2
         low, high = constants[:, None] - squares / (2 * variances[:, None])
+        # log(e^low + e^high) without overflow
         likelihood = (low + softplus(high - low)).mean(0)
         if (likelihood - last <= GAIN).all():
             break
+        # expectation: the posterior of the upper component
         upper, last = (high - low).sigmoid(), likelihood
     return means, variances.sqrt()
 

@@ -1,4 +1,4 @@
-"""How few units a class reads, and how many classes share a unit.
+"""Sparsity of the head: units that a class reads, and classes that share a unit.
 
 Index legend: `m` unit, `c` class.
 

@@ -86,6 +86,7 @@ def jaccard(first: Tensor, second: Tensor) -> Tensor:
     tensor([0.6667])
     """
     common = ((first[:, :, None] == second[:, None, :]) & (first[:, :, None] >= 0)).sum((1, 2))
+    # |A u B| = |A| + |B| - |A n B|
     union = (first >= 0).sum(1) + (second >= 0).sum(1) - common
     return common / torch.where(union > 0, union, torch.nan)
 
@@ -136,6 +137,7 @@ def under_augmentation(
         for inputs in map(inputs_of, loader):
             units, logits = read.run(on(inputs, place))
             classes = logits.argmax(1)
+            # the class of the unchanged image throughout: another class reads other units anyway
             named = top_units(found.parts(units, classes), k)
             repeated = []
             for _ in range(repeats):

@@ -45,20 +45,20 @@ class Conditions:
     A reading compares the gradient of the step, `.grad`, with that of F, and the weights with those
     of the reading before:
 
-        eta_lambda_max     eta * lambda_max of the Hessian of F plus the weight decay; Theorems A to
-                           H ask for at most 1. For optimizers with one step size per param group.
-        gradient_square    |grad F|^2
-        scale_product      <step's gradient, grad F>, which is |grad F|^2 in the mean
-        noise              |step's gradient - grad F|^2, sum_j sigma_j^2 / B in the mean
-        misdirection       the squared sine of the angle between the two; with a full batch 0
-        dead_units/NAME    share of a layer's units that are at most 0 on all of F's data and have
-                           no gradient: a ReLU behind them passes nothing on, and never will
-        starved_rows/NAME  share of a layer's rows that have a gradient and have never moved
-        frozen/NAME        share of connections, in rows that move, that have a gradient and have
-                           never moved; connections outside a settled support are meant not to
-        bias/NAME          of a layer whose rows are routed per sample, |D|^2 / |grad_S F|^2 as the
-                           optimizer estimates it, D the gradient of connections that are active but
-                           not routed (Theorem C'); or the largest entry of its `bias_ratio()`
+    - `eta_lambda_max`: eta * lambda_max of the Hessian of F plus the weight decay; Theorems A to H
+      ask for at most 1. For optimizers with one step size per param group.
+    - `gradient_square`: |grad F|^2.
+    - `scale_product`: <step's gradient, grad F>, which is |grad F|^2 in the mean.
+    - `noise`: |step's gradient - grad F|^2, sum_j sigma_j^2 / B in the mean.
+    - `misdirection`: the squared sine of the angle between the two; with a full batch 0.
+    - `dead_units/NAME`: share of a layer's units that are at most 0 on all of F's data and have no
+      gradient: a ReLU behind them passes nothing on, and never will.
+    - `starved_rows/NAME`: share of a layer's rows that have a gradient and have never moved.
+    - `frozen/NAME`: share of connections, in rows that move, that have a gradient and have never
+      moved; connections outside a settled support are meant not to.
+    - `bias/NAME`: of a layer whose rows are routed per sample, |D|^2 / |grad_S F|^2 as the optimizer
+      estimates it, D the gradient of connections that are active but not routed (Theorem C'); or the
+      largest entry of its `bias_ratio()`.
 
     Reading keeps a copy of the weights, and of the Lanczos process about `curvature_steps` vectors
     of their size while it lasts.

@@ -2,14 +2,14 @@
 
 The notation of the theorems, and the names of the arguments:
 
-    gap         D = F(w_0) - inf F, or from the step T_0 on where the theorem says so
-    smoothness  L, a Lipschitz constant of grad F
-    lr          eta, the step size; a sequence of them where the theorem allows a schedule
-    steps       T, or N = T - T_0 after the supports are settled
-    noise       sum_j pi_j sigma_j^2 / B, the variance of the step's direction: sigma_j^2 bounds the
-                variance of coordinate j of one sample's gradient, B is the batch size
-    moment      G^2, a bound on E|u_t|^2 for the direction u_t of a step
-    momentum    b in m = b m + u, w -= eta m
+- `gap`: D = F(w_0) - inf F, or from the step T_0 on where the theorem says so;
+- `smoothness`: L, a Lipschitz constant of grad F;
+- `lr`: eta, the step size; a sequence of them where the theorem allows a schedule;
+- `steps`: T, or N = T - T_0 after the supports are settled;
+- `noise`: sum_j pi_j sigma_j^2 / B, the variance of the step's direction: sigma_j^2 bounds the
+  variance of coordinate j of one sample's gradient, B is the batch size;
+- `moment`: G^2, a bound on E|u_t|^2 for the direction u_t of a step;
+- `momentum`: b in m = b m + u, w -= eta m.
 
 |v|^2_Pi = sum_j pi_j v_j^2, and grad_S is the gradient in the connections of a support S and in all
 parameters that are not routed. Every function refuses the step sizes that its theorem is not for.

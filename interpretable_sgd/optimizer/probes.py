@@ -53,7 +53,6 @@ class WeightProbe:
             for recomputations in backward.
         output: of the last call, if it is still alive.
         signed: whether the first input had a negative entry.
-        first_mean: of the first input, (M,); None of a convolution.
         is_split: whether a layer ran with a weight that is a DTensor, as under tensor parallelism.
     """
 
@@ -62,7 +61,6 @@ class WeightProbe:
         self.last_call = 0
         self.output: weakref.ref[Tensor] | None = None
         self.signed = self.is_split = False
-        self.first_mean: Tensor | None = None
         self._notes_calls = True
         self._handles: weakref.WeakKeyDictionary[Layer, RemovableHandle] = (
             weakref.WeakKeyDictionary()
@@ -214,8 +212,6 @@ class WeightProbe:
         first, recomputed = not self.last_call, torch._C._current_graph_task_id() != -1
         if first:
             self.is_split = is_sharded(layer.weight)
-            if isinstance(layer, nn.Linear):
-                self.first_mean = input.detach().reshape(-1, input.shape[-1]).float().mean(0)
             self.signed = not input.is_complex() and bool((input < 0).any())
         # Checkpointed segments run again in backward, last first.
         if first or not recomputed:

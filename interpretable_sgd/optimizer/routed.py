@@ -8,13 +8,13 @@ from torch import Tensor
 
 from interpretable_sgd.optimizer.centring import can_centre, centred_gradients, input_sums
 from interpretable_sgd.optimizer.layer_gradients import Layer
-from interpretable_sgd.optimizer.phases import PHASES, Phase, clock
+from interpretable_sgd.optimizer.phases import PHASES, Clock, Phase, clock
 from interpretable_sgd.optimizer.probabilities import waterfill
 from interpretable_sgd.optimizer.probes import Reduce
 from interpretable_sgd.optimizer.routed_gradient import (
     PLANES,
     Statistics,
-    ascending_rows,
+    dense_rows,
     layer_statistics,
     lookahead,
     matching_scale,
@@ -31,7 +31,7 @@ from interpretable_sgd.optimizer.selector import (
 )
 from interpretable_sgd.optimizer.sharding import gather, shard_like
 
-COVER = float(__import__("os").environ.get("COVER", 0.95))
+COVER = 0.95
 """Share of a row's gate constants that its support must carry: what would be left adds nothing to read."""
 
 
@@ -113,67 +113,85 @@ class Routed(Selector):
         return float(missed.square().sum() / whole.square().sum())
 
     def observe(self) -> None:
-        """See `Selector.observe`: only what is routed needs activations."""
+        """See `Selector.observe`: a layer needs no activations once it is settled."""
         now = phase(self.state)
         if now == "form" and self._centres:
             self.probe.observe((self.state[MOMENTS].shape[-1] + 1,), input_sums)
-            return
-        if now not in ("brake", "route"):
+        elif now in ("brake", "route"):
+            # A layer of one output has no other class to say no for it; inner units need inhibition too.
+            by_magnitude = len(self.weight) == 1 or not self.is_head
+            shift = self._shift
+            self.probe.observe(
+                self.state[MOMENTS].shape,
+                _reducer(self.block_size, by_magnitude),
+                (shift, dense_rows(self.matrix + shift, self.means)),
+                replaces_gradient=True,
+            )
+        else:
             self.probe.rest(self.state.get("support"))
-            return
-        means = self.means
-        # A layer of one output has no other class to say no for it; inner units need inhibition too.
-        by_magnitude = len(self.weight) == 1 or not self.is_head
-        self.probe.observe(
-            self.state[MOMENTS].shape,
-            _reducer(self.block_size, by_magnitude),
-            (lookahead(means.dense, self._reach(means.dense)), ascending_rows(means)),
-            replaces_gradient=True,
-        )
 
-    def _reach(self, gradient: Tensor) -> Tensor | float:
-        """tau eta: steps of the look-ahead times the rate, in units of the mean gradient."""
-        reach = LOOKAHEAD * self.state["last_lr"]
+    @property
+    def _shift(self) -> Tensor:
+        """W' - W, the look-ahead; in units of the mean gradient where the base optimizer has none."""
+        gradient, reach = self.means.dense, LOOKAHEAD * self.state["last_lr"]
         if not self.normalised:
-            return reach
-        return reach / gradient.square().mean().sqrt().clamp(min=torch.finfo(gradient.dtype).tiny)
+            return lookahead(gradient, reach)
+        tiny = torch.finfo(gradient.dtype).tiny
+        return lookahead(gradient, reach / gradient.square().mean().sqrt().clamp(min=tiny))
 
     def directions(self, gradient: Tensor, sums: Tensor | None) -> dict[Tensor, Tensor]:
         """See `Selector.directions`."""
-        self.state["peak_lr"] = max(self.state["peak_lr"], self.rate)
+        state = self.state
+        state["peak_lr"] = max(state["peak_lr"], self.rate)
+        if not state["steps"]:
+            self._advance()
         means = self.means
-        if phase(self.state) == "form":
+        if phase(state) == "form":
             update_running_mean(means.dense, self.descent(gradient))
-            return self._centred(gradient, sums) if self._centres else {}
+            return self._centred(gradient, sums)
         # What was observed before `settle()` was asked for is of forming.
-        if sums is not None and sums.shape == self.state[MOMENTS].shape:
+        if sums is not None and sums.shape == state[MOMENTS].shape:
             now = Statistics(*sums)
-            descended = torch.where(ascending_rows(means)[:, None], now.dense, now.routed)
+            dense = dense_rows(self.matrix + self._shift, means)
+            descended = torch.where(dense[:, None], now.dense, now.routed)
             scale = matching_scale(self.descent(gradient), descended)
             update_running_mean(means.dense, scale * now.dense)
             update_running_mean(means.routed, scale * now.routed)
-            update_relative_mean(means.gates, now.gates)
+            update_relative_mean(means.gates, now.gates, beta=self._beta)
+        elif phase(state) == "brake" and not state["steps"]:
+            # Which layer is routed is known after its first, dense step: the one that would do the harm.
+            return {self.weight: torch.zeros_like(gradient)}
         return {}
+
+    @property
+    def _beta(self) -> float:
+        """Of the gates' mean, in which the later steps of a phase weigh more, linearly, whatever its length."""
+        since = self.state["formed"] if phase(self.state) == "route" else 0
+        return (self.state["steps"] - since) / (self.state["steps"] - since + 2)
 
     @property
     def _centres(self) -> bool:
         """Whether forming steps are taken on centred inputs: those of a head with a bias."""
-        if __import__("os").environ.get("CENTRE") == "0":
-            return False
-        return self.is_head and all(map(can_centre, self.probe.layers))
+        return self.is_head and bool(self.probe.layers) and all(map(can_centre, self.probe.layers))
 
     def _centred(self, gradient: Tensor, sums: Tensor | None) -> dict[Tensor, Tensor]:
-        """Gradients of weight and bias on centred inputs; the mean is of the past from step 2 on."""
-        now = self.probe.first_mean if sums is None else sums[:-1] / sums[-1].clamp(min=1)
-        bias = self.probe.layers[0].bias if self.probe.layers else None
-        if now is None or bias is None or bias.grad is None:
+        """Gradients of weight and bias on centred inputs, whose mean is of the past."""
+        if sums is None or not self._centres:
             return {}
+        bias = self.probe.layers[0].bias
+        now = sums[:-1] / sums[-1].clamp(min=1)
         mean = self.state.setdefault("input_mean", now.clone())
-        weight, shift = centred_gradients(
-            gather(gradient).flatten(1).to(mean), gather(bias.grad).to(mean), mean
-        )
+        directions = {}
+        if bias is not None and bias.grad is not None:
+            weight, shift = centred_gradients(
+                gather(gradient).flatten(1).to(mean), gather(bias.grad).to(mean), mean
+            )
+            directions = {
+                self.weight: shard_like(weight, gradient),
+                bias: shard_like(shift, bias.grad),
+            }
         update_running_mean(mean, now)
-        return {self.weight: shard_like(weight, gradient), bias: shard_like(shift, bias.grad)}
+        return directions
 
     def finish(self) -> None:
         """See `Selector.finish`."""
@@ -181,40 +199,59 @@ class Routed(Selector):
         state["steps"] += 1
         state["held"] = state["held"] + 1 if self.rate == state["last_lr"] else 0
         state["last_lr"] = self.rate
-        now = phase(state)
-        times = clock(self.options.brake, self.options.form, self.options.settle, self.scheduled)
-        clocked = state["steps"], self.rate, state["peak_lr"]
-        if now == "brake" and times.has_braked(*clocked):
-            now, state["phase"], state["braked"] = "form", PHASES.index("form"), state["steps"]
-        if now == "form" and times.has_formed(*clocked, state["braked"]):
-            state["phase"], state["formed"] = PHASES.index("route"), state["steps"]
-        elif now == "route":
-            progress = times.progress(*clocked, state["formed"])
+        if phase(state) == "settle":
+            self._keep(state["support"])
+        elif phase(state) == "route":
+            progress = self._clock.progress(*self._now, state["formed"])
             if state["asked"]:
                 # One more step may bring the statistics that are not there yet.
                 progress = 1.0 if state["asked"] > 1 or self.gates.any() else progress
                 state["asked"] += 1
             self._narrow(max(progress, state["progress"]))
-        elif now == "settle":
-            self._keep(state["support"])
+        else:
+            self._advance()
+
+    @property
+    def _clock(self) -> Clock:
+        options = self.options
+        return clock(options.brake, options.form, options.settle, self.scheduled)
+
+    @property
+    def _now(self) -> tuple[int, float, float]:
+        """What the clock reads: steps, rate and its peak."""
+        return self.state["steps"], self.rate, self.state["peak_lr"]
+
+    def _advance(self) -> None:
+        """From the brake to forming, and from forming to routing, when it is time."""
+        state = self.state
+        if phase(state) == "brake" and self._clock.has_braked(*self._now):
+            state["phase"], state["braked"] = PHASES.index("form"), state["steps"]
+        if phase(state) == "form" and self._clock.has_formed(*self._now, state["braked"]):
+            state["phase"], state["formed"] = PHASES.index("route"), state["steps"]
 
     def _narrow(self, progress: float) -> None:
-        """Fade what is not routed: it is gone at progress 1, where the row is cut to its support."""
+        """Fade what is idle, to nothing in the first half of routing; cut the row at the end of it."""
         state = self.state
         before, state["progress"] = state["progress"], progress
         if progress < 1:
-            gates = self.means.gates
-            # A row of which nothing is known fades evenly.
-            gates = torch.where((gates > 0).any(1, keepdim=True), gates, 1)
-            idle = 1 - waterfill(gates, self.block_size, sparsity=0)
-            left = 1 - idle * (progress - before) / (1 - before)
-            self.weight.mul_(shard_like(left, self.weight))
+            self._fade(min(1.0, 2 * before), min(1.0, 2 * progress))
             return
         state["phase"], state["settled_at"] = PHASES.index("settle"), state["steps"]
         state["support"] = support(self.matrix, self.means, self.block_size, COVER)
         for tensor in self.companions():
             tensor.mul_(shard_like(state["support"], tensor))
         self._keep(state["support"])
+
+    def _fade(self, before: float, after: float) -> None:
+        """Take idle connections from 1 - before to 1 - after of their size."""
+        if before >= 1:
+            return
+        gates = self.gates
+        # A row of which nothing is known fades evenly.
+        gates = torch.where((gates > 0).any(1, keepdim=True), gates, 1)
+        idle = 1 - waterfill(gates, self.block_size, sparsity=0)
+        left = 1 - idle * (after - before) / (1 - before)
+        self.weight.mul_(shard_like(left, self.weight))
 
     def _keep(self, support: Tensor) -> None:
         """0 off the support, for ever: idempotent, and the certificate of Theorem H."""

@@ -9,7 +9,7 @@ connection; W' weights at the look-ahead, R the selection.
 | R_nc = the K largest W'_cm x_nm > 0                  | kernels             |
 | u_cm = sum_n R_ncm delta_nc x_nm                     | `select_gradient`   |
 | G_cm = W'_cm^2 sum_n R_ncm delta_nc^2 x_nm^2         | `select_gradient`   |
-| row c is dense while <ubar_c, gbar_c> < 0            | `ascending_rows`    |
+| row c is dense while <ubar_c, gbar_c> < 0            | `dense_rows`        |
 | S_c = the K largest Gbar_cm                          | `support`           |
 """
 
@@ -124,16 +124,20 @@ def layer_statistics(
     return total
 
 
-def ascending_rows(means: Statistics) -> Tensor:
-    """Rows whose selection would lead uphill, or that would stand still, (O,): these are trained densely.
+def dense_rows(weight: Tensor, means: Statistics) -> Tensor:
+    """Rows whose selection would lead uphill or nowhere, (O,): these are trained densely.
 
-    Where <ubar_c, gbar_c> < 0 the selected mean step ascends; where ubar_c = 0 although some
-    connection should grow, the row is dead. Where gbar_c = 0 nothing is known yet: a row of zeros, which
-    selects nothing, would stay one. In terms of running means, which are of the past.
+    Where <ubar_c, gbar_c> < 0 the selected mean step ascends; where ubar_c = 0 although some connection
+    should grow, the row is dead; a row of zeros has nothing to be selected by. In terms of running means,
+    which are of the past.
+
+    Args:
+        weight: W' at which contributions are compared, (O, M).
+        means: running means.
     """
     along = (means.routed * means.dense).sum(1)
     dead = (means.routed == 0).all(1) & (means.dense < 0).any(1)
-    return (along < 0) | dead | (means.dense == 0).all(1)
+    return (along < 0) | dead | (weight == 0).all(1)
 
 
 def support(weight: Tensor, means: Statistics, k: int, cover: float = 1.0) -> Tensor:
@@ -148,7 +152,7 @@ def support(weight: Tensor, means: Statistics, k: int, cover: float = 1.0) -> Te
         weight: W, (O, M).
         means: running means.
         k: connections to keep at most.
-        cover: in (0, 1], share of a row's constants beyond which no more are kept.
+        cover: in (0, 1], share of a row's constants beyond which what is kept would say little.
 
     >>> G = torch.tensor([[3.0, 1.0, 2.0]])
     >>> support(torch.ones(1, 3), Statistics(0 * G, 0 * G, G), k=2)
@@ -159,17 +163,15 @@ def support(weight: Tensor, means: Statistics, k: int, cover: float = 1.0) -> Te
     candidate = (means.gates > 0) & (weight != 0)
     known = candidate.any(1, keepdim=True)
     size = weight.abs().to(means.gates)
-    # A row of which nothing is known is ranked by |W| alone.
     worth = torch.where(candidate, means.gates, 0) + torch.where(known, 0, size)
     # Ranked by |W|, then by worth: a stable sort keeps the order of ties.
     order = size.sort(dim=1, descending=True, stable=True).indices
     by_worth = worth.gather(1, order).sort(dim=1, descending=True, stable=True)
-    order = order.gather(1, by_worth.indices)
     before = by_worth.values.cumsum(1) - by_worth.values
     total = by_worth.values.sum(1, keepdim=True)
     kept = (by_worth.values > 0) & (before < torch.where(known, cover, 1) * total)
     kept[:, k:] = False
-    kept = torch.zeros_like(kept).scatter_(1, order, kept)
+    kept = torch.zeros_like(kept).scatter_(1, order.gather(1, by_worth.indices), kept)
     empty = ~kept.any(1, keepdim=True)
     wanted = means.dense.sort(dim=1, stable=True).indices[:, :k]
     opened = torch.zeros_like(kept).scatter_(1, wanted, True) & (means.dense < 0)

@@ -131,7 +131,9 @@ def update_running_mean(mean: Tensor, value: Tensor) -> None:
     mean.copy_(torch.where(mixed.sum().isfinite(), mixed, mean))
 
 
-def update_relative_mean(mean: Tensor, value: Tensor, scale: Tensor | None = None) -> None:
+def update_relative_mean(
+    mean: Tensor, value: Tensor, scale: Tensor | None = None, beta: float = BETA
+) -> None:
     """The same for constants of which only ratios matter: a step counts relative to its own mean.
 
     Loss reduction, loss scaling and accumulation cancel.
@@ -143,5 +145,5 @@ def update_relative_mean(mean: Tensor, value: Tensor, scale: Tensor | None = Non
     value = value.to(mean)
     scale = value.mean() if scale is None else scale
     usable = value.sum().isfinite() & (scale > 0)
-    mixed = torch.lerp(value / torch.where(usable, scale, 1), mean, BETA)
+    mixed = torch.lerp(value / torch.where(usable, scale, 1), mean, beta)
     mean.copy_(torch.where(usable, mixed, mean))

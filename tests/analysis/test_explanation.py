@@ -110,6 +110,7 @@ def test_one_output_explains_its_sigmoid():
         assert image.predicted.name == ("ill" if z[n] > 0 else "not ill")
         assert image.predicted.probability == pytest.approx(float(z[n].abs().sigmoid()))
         assert image.predicted.logit == pytest.approx(float(z[n].abs()))
+        assert image.margin.total == image.predicted.logit  # the odds are exp(z), not exp(2 z)
         assert image.is_right == ((z[n] > 0) == (n % 2 == 1))
 
 

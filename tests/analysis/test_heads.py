@@ -95,13 +95,17 @@ def test_a_head_that_reads_tokens_is_refused():
 
 
 def test_a_head_trained_by_the_optimizer_is_read():
-    """The optimizer swaps the class of the layers that it routes."""
-    model = classifier("linear")
-    optimizer = InterpretableSGD(model.parameters(), lr=0.1, model=model)
-    assert type(model[-1]) is not nn.Linear
-    head, units, _, output = read_one(model, images(4, 4)[0][0])
+    """While the optimizer watches the layers that it routes."""
+    model = classifier("linear").train()
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1)
+    for pixels, labels in images(16, 8):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(pixels), labels).backward()
+        optimizer.step()
+    head, units, _, output = read_one(model.eval(), images(4, 4)[0][0])
     parts, biases = head.terms(units, output.argmax(1))
     torch.testing.assert_close(parts.sum(1) + biases, output.max(1).values)
+    assert head.layer is model[-1]
     optimizer.detach()
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from interpretable_sgd.analysis import denormalized, heat
-from interpretable_sgd.analysis.images import shrunk, stretched
+from interpretable_sgd.analysis.images import as_picture, shrunk, stretched
 
 
 @pytest.mark.parametrize("size", [(7, 21), (30, 10), (1, 1)])
@@ -36,3 +36,17 @@ def test_pictures_of_inputs():
 def test_large_pictures_shrink_and_keep_their_proportions():
     assert shrunk(torch.rand(3, 500, 250), 112).shape == (3, 112, 56)
     assert shrunk(torch.rand(3, 20, 30), 112).shape == (3, 20, 30)
+
+
+def test_inputs_that_are_pictures_and_those_that_are_none():
+    assert as_picture(torch.rand(1, 4, 5)).shape == (3, 4, 5)
+    pixels = torch.rand(3, 4, 5)
+    assert torch.equal(as_picture(pixels), (pixels * 255).round().byte())
+    assert torch.equal(as_picture({"pixel_values": pixels}), as_picture(pixels))
+    grey = as_picture(torch.rand(2, 4, 5))
+    assert torch.equal(grey[0], grey[1]) and torch.equal(grey[0], grey[2])
+    for none in (torch.rand(5), torch.rand(2, 3, 4, 4), {"ids": torch.zeros(4)}, (pixels,), None):
+        assert as_picture(none) is None
+    assert as_picture(pixels, None) is None
+    with pytest.raises(ValueError, match=r"picture must give a picture .*, got \(4, 5\)"):
+        as_picture(pixels, lambda image: image[0])

@@ -115,18 +115,16 @@ def test_costly_functions_are_called_at_readings_only():
     assert len(calls) == 3
 
 
-@pytest.mark.parametrize("mask", ["shared", "per-sample"])
-def test_gradient_products_are_the_plain_ones_and_disturb_nothing(net, mask):
-    options = dict(mask=mask, block_size=2, seed=1)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("method", ["routed", "shared", "algorithm3"])
+def test_gradient_products_are_the_plain_ones_and_disturb_nothing(net, method):
+    options = dict(method=method, block_size=2, seed=1)
     plain = torch.autograd.grad(functional.cross_entropy(net(x), y), list(net.parameters()))
     expected = sum(float((g.double() ** 2).sum()) for g in plain)
-    if mask == "per-sample":
-        with pytest.warns(UserWarning, match="CE3"):
-            optimizer = InterpretableSGD(net.parameters(), lr=0.1, model=net, **options)
-            net(x)
-    else:
-        optimizer = InterpretableSGD(net.parameters(), lr=0.1, model=net, **options)
+    optimizer = InterpretableSGD(net.parameters(), lr=0.1, **options)
+    functional.cross_entropy(net(x), y).backward()
     assert gradient_product(net, loss_on(slice(None))) == pytest.approx(expected, rel=1e-6)
+    optimizer.detach()
     runs = []
     for measured in (False, True):
         torch.manual_seed(0)

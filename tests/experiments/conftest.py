@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from experiments.evaluation.sparse_heads import PostHoc
-from experiments.methods import DENSE, NARROWED
+from experiments.methods import DENSE, OURS
 from experiments.models.registry import Model
 from experiments.recipes import Recipe
 from experiments.run import Environment, Protocol, Run
@@ -27,7 +27,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def planned(method=NARROWED, seed=0, data=DATA, protocol=PROTOCOL, model=SMALL, **recipe):
+def planned(method=OURS, seed=0, data=DATA, protocol=PROTOCOL, model=SMALL, **recipe):
     """A run of a second; the dense network's has heads fitted afterwards."""
     if method == DENSE and protocol == PROTOCOL:
         protocol = replace(protocol, post_hoc=PostHoc(STRENGTHS, 48))

@@ -171,12 +171,12 @@ def test_interruption_keeps_finished_runs(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--seeds", "-1"], "--seeds must be at least 0, got -1"),
-        (["--seeds", "1", "1"], "must not name anything twice"),
+        (["--seeds", "-1"], "--seeds/--seed: must be at least 0, got -1"),
+        (["--seeds", "1", "1"], "--seeds must be different numbers, got [1, 1]"),
         (["--data", "mnist"], "invalid choice: 'mnist'"),
-        (["--threads", "0"], "--threads must be at least 1, got 0"),
-        (["--device", "tpu"], "--device must be auto, cpu or cuda, got tpu"),
-        (["--out", __file__], "--out must be a folder, got the file"),
+        (["--threads", "0"], "--threads: must be at least 1, got 0"),
+        (["--device", "tpu"], "--device: invalid choice: 'tpu'"),
+        (["--out", __file__], "--out: must be a folder, got the file"),
         (["--set", "block_size"], "--set: must be OPTION=VALUE, got 'block_size'"),
         (["--set", "block_size=-1"], "--set: block_size must"),
         (["--set", "hindsight=1"], "--set: "),

@@ -13,7 +13,7 @@ from experiments.datasets.dataset import even_subset
 from experiments.datasets.synthetic.scenes import Scenes
 from experiments.evaluation.metrics import read
 from experiments.evaluation.sparse_heads import PostHoc
-from experiments.methods import DENSE, NARROWED, changed, dynamic
+from experiments.methods import DENSE, OURS, changed, dynamic
 from experiments.models.registry import Model
 from experiments.paper.grids import INNER
 from experiments.run import CONCEPTS, Environment, Protocol, Run, _data, scaled
@@ -123,7 +123,7 @@ def test_the_seed_decides_weights_and_another_seed_other_ones(environment):
 def test_methods_start_from_the_same_weights(environment):
     data = environment.data(planned())
     dense, *others = (
-        planned(method).prepare(data).model.state_dict() for method in (DENSE, dynamic(5), NARROWED)
+        planned(method).prepare(data).model.state_dict() for method in (DENSE, dynamic(5), OURS)
     )
     for other in others:
         assert all(torch.equal(v, other[k]) for k, v in dense.items())
@@ -134,15 +134,16 @@ def test_a_changed_configuration_is_another_run(environment):
     data = environment.data(run)
     config = run.config(data, environment)
     assert config == json.loads(json.dumps(config))
-    assert planned(changed(NARROWED, floor=0)).config(data, environment) != config
+    assert planned(changed(OURS, shrink=0)).config(data, environment) != config
     assert planned(warmup=0.05).config(data, environment) != config
     assert planned(checkpoint_every=3).config(data, environment) == config
-    assert config["training"]["narrowing"] == [0.0, 0.4] and config["recipe"]["batch"] == 8
+    assert config["training"] == {"optimizer": "InterpretableSGD"}
+    assert config["optimizer"]["block_size"] == 5 and config["recipe"]["batch"] == 8
     assert config["versions"]["torch"] == torch.__version__
 
 
 def test_a_recipe_may_be_changed_by_the_method_and_scaled(environment):
-    run = planned(changed(NARROWED, batch=24, epochs=4))
+    run = planned(changed(OURS, batch=24, epochs=4))
     data = environment.data(run)
     assert run.steps(data) == 8 and scaled(run, 0.5).steps(data) == 8  # the method has its say
     assert scaled(planned(), 0.5).steps(data) == 6 and scaled(run, 1) is run

@@ -30,7 +30,9 @@ ADAMW = {
 }
 BASES = {
     **{name: (InterpretableSGD, torch.optim.SGD, {"lr": 0.1} | o) for name, o in SGD.items()},
-    **{name: (InterpretableAdamW, torch.optim.AdamW, {"lr": 0.01} | o) for name, o in ADAMW.items()},
+    **{
+        name: (InterpretableAdamW, torch.optim.AdamW, {"lr": 0.01} | o) for name, o in ADAMW.items()
+    },
 }
 KERNELS = {
     "for-loop": {"foreach": False},
@@ -134,7 +136,9 @@ def test_step_leaves_gradients_alone(base: tuple, method: dict, kernel: str) -> 
     """But for torch's own foreach Nesterov without decay, which adds the momentum to them."""
     (kind, plain, arguments), model = base, MLP.model()
     optimizer = kind(model.parameters(), **arguments, **method, **KERNELS[kernel])
-    torchs_own = kernel == "foreach" and arguments.get("nesterov") and "weight_decay" not in arguments
+    torchs_own = (
+        kernel == "foreach" and arguments.get("nesterov") and "weight_decay" not in arguments
+    )
     for input, target in MLP.batches(4):
         optimizer.zero_grad()
         cross_entropy(model(input), target).backward()

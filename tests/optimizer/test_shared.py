@@ -289,7 +289,9 @@ def comes_back(lookahead: float, seed: int) -> bool:
     """Whether a class selects the one unit that tells it, whose weight was emptied before."""
     head = nn.Linear(UNITS, 2, bias=False)
     options = {"method": "shared", "form": 0, "block_size": 2, "shrink": 0.0, "exploration": 0.0}
-    optimizer = InterpretableSGD(head.parameters(), lr=LR, lookahead=lookahead, seed=seed, **options)
+    optimizer = InterpretableSGD(
+        head.parameters(), lr=LR, lookahead=lookahead, seed=seed, **options
+    )
     labels = torch.arange(32) % 2
     units = torch.full((32, UNITS), 0.5)
     units[:, 0] = 2.0 * (labels == 0)

@@ -1,4 +1,4 @@
-"""What generated data sets have in common: the same images in memory and streamed, their masks, their concepts."""
+"""The base of generated data sets: the same images in memory and streamed, their masks, their concepts."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

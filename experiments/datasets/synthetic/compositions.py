@@ -1,4 +1,4 @@
-"""Which concepts make up which class, and which further concepts an image may show without changing its class."""
+"""Concepts that make up a class, and further concepts that an image may show without changing its class."""
 
 from collections.abc import Sequence
 from itertools import combinations

@@ -1,4 +1,4 @@
-"""What best IoU chance gives: the same units with the labels of other images.
+"""The best IoU that chance gives: the same units with the labels of other images.
 
 Index legend: ``u`` unit, ``p`` permutation.
 

@@ -1,4 +1,4 @@
-"""From counts of pixels to intersection over union, labels and detectors.
+"""Intersection over union, labels and detectors, from counts of pixels.
 
 Index legend: ``u`` unit, ``l`` label, ``k`` category, ``p`` permutation.
 """
@@ -42,6 +42,7 @@ def intersection_over_union(
     >>> intersection_over_union(one([[2, 0]]), one([[4]]), one([2, 0]), one([0, 0])).tolist()
     [[0.5, 0.0]]
     """
+    # |M u L| = |M| + |L| - |M n L|, with |M| over the images of the label's category
     union = unit_area[..., category] + label_area.unsqueeze(-2) - intersection
     return intersection.double() / union.clamp(min=1)
 

@@ -33,6 +33,7 @@ def count_with_tensors(
         size: of the labels.
     """
     for image, single in enumerate(maps):
+        # bilinear values never exceed the largest corner: other units have no mask here
         active = (single.amax((-2, -1)) > thresholds).nonzero().flatten()
         if not len(active):
             continue
@@ -53,6 +54,7 @@ def _add_pairing(
     for plane in torch.from_numpy(labels.planes):
         label = plane[pixel]
         shown = label >= 0
+        # one histogram over (unit, label) pairs
         slot = unit[shown] * width + label[shown]
         both += torch.bincount(slot, minlength=units * width).view(units, width)
     both[:, torch.from_numpy(labels.whole)] += area[:, None]

@@ -60,4 +60,4 @@ def test_maps_fire_in_places():
 def test_bad_arguments(name, capsys):
     with pytest.raises(SystemExit):
         dissection.main([f"--{name}", "0"])
-    assert f"--{name} must be at least 1, got 0" in capsys.readouterr().err
+    assert f"--{name}: must be at least 1, got 0" in capsys.readouterr().err

@@ -41,10 +41,10 @@ def test_without_workers():
 @pytest.mark.parametrize(
     "argv, said",
     [
-        (["--workers", "-1"], "--workers must be at least 0, got -1"),
-        (["--batch", "1"], "--batch must be at least 2, got 1"),
-        (["--rounds", "0"], "--rounds must be at least 1, got 0"),
-        (["--threads", "0"], "--threads must be at least 1, got 0"),
+        (["--workers", "-1"], "--workers: must be at least 0, got -1"),
+        (["--batch", "1"], "--batch: must be at least 2, got 1"),
+        (["--rounds", "0"], "--rounds: must be at least 1, got 0"),
+        (["--threads", "0"], "--threads: must be at least 1, got 0"),
         (["--images", "9"], "--images must be at least two batches, 16, got 9"),
         (["--data", "svhn"], "name must be one of cifar10, places365, fashion, mnist, scenes"),
         (["--net", "vgg"], "model must be one of small_resnet"),

@@ -46,8 +46,8 @@ def test_median_interval_of_one_value():
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--steps", "0"], "--steps must be at least 1, got 0"),
-        (["--batch", "1"], "--batch must be at least 2 for batch norm, got 1"),
+        (["--steps", "0"], "--steps: must be at least 1, got 0"),
+        (["--batch", "1"], "--batch: must be at least 2, got 1"),
     ],
 )
 def test_bad_arguments(argv, message, capsys):

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from experiments.datasets.concepts import concept_arrays, concepts_of, open_concepts
+from experiments.datasets.concepts import GeneratedConcepts, concept_arrays, open_concepts
 from experiments.datasets.registry import open_data
 from experiments.datasets.spec import DataError
 from experiments.datasets.synthetic.scenes import Scenes
@@ -17,26 +17,15 @@ def out(tmp_path_factory):
     return tmp_path_factory.mktemp("out")
 
 
-def test_concepts_of_images_are_their_test_images(out):
-    images = open_data("scenes:train=24", out=out)
-    concepts = concepts_of(images, 5)
-    assert len(concepts) == 5
-    for n in range(5):
-        assert torch.allclose(images.prepare(concepts[n].image), images.test[n][0], atol=1e-6)
-
-
-def test_a_stand_ins_concepts_show_its_classes(out):
-    images = open_data("cifar10", out=out)
-    concepts, composition = concepts_of(images, 3), images.source.composition
-    assert concepts[0].size == (images.size, images.size)
+def test_concepts_of_a_stand_in_show_its_classes(out):
+    data = open_data("cifar10", out=out)
+    concepts = GeneratedConcepts(data.source, "test", 3)
+    assert concepts[0].size == (data.size, data.size) and concepts.name(2) == "test 2"
     for n in range(3):
+        assert data.prepare(concepts[n].image).shape == data.shape
         seen = torch.from_numpy(concepts[n].labels[0]).unique()
-        own = 1 + composition[n].nonzero().flatten()
+        own = 1 + data.source.composition[n].nonzero().flatten()
         assert set(own.tolist()) <= set(seen.tolist())
-
-
-def test_digits_have_none():
-    assert concepts_of(open_data("digits"), 3) is None
 
 
 def test_broden_shows_the_scenes_of_places(out):

@@ -28,13 +28,6 @@ def test_same_seed_same_split_and_seeds_differ():
     assert not torch.equal(first[1], other[1])
 
 
-def test_streamed_equals_in_memory():
-    images, labels = Digits().tensors("test")
-    data = Digits().split("test")
-    assert len(data) == len(labels)
-    assert torch.equal(data[7][0], images[7]) and data[7][1] == labels[7]
-
-
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="seed must be an integer of at least 0, got -1"):
         Digits(seed=-1)

@@ -19,7 +19,7 @@ def test_plotted_numbers_are_the_stored_ones(tmp_path):
     more = {"accuracy_at_weights": few, "weights_per_class": 9.5}
     ours = [run(tmp_path, "InterpretableSGD", DATA, **more)]
     narrow = run(tmp_path, "InterpretableSGD, block_size=3", DATA, weights_per_class=1.0)
-    other = run(tmp_path, "InterpretableSGD, floor=0", DATA)
+    other = run(tmp_path, "InterpretableSGD, shrink=0", DATA)
     rows = written(frontier([*dense, *ours, narrow, other], tmp_path), "frontier")
     trained = [r for r in rows if r["kind"] == "as trained"]
     assert [r["run"] for r in trained] == [

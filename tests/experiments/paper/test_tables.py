@@ -2,7 +2,8 @@
 
 import pytest
 
-from experiments.paper import grids, published, tables
+from experiments import published
+from experiments.paper import grids, tables
 from experiments.paper.tables import Point, nearest, path, pruned
 from experiments.tables import NONE
 from tests.experiments.paper.records import heads, run
@@ -96,7 +97,7 @@ def ablation(runs):
 
 
 def test_differences_are_paired_by_seed():
-    floor = "InterpretableSGD, floor=0"
+    floor = "InterpretableSGD, shrink=0"
     found = ablation([made(0.5), made(0.7, seed=1), made(0.8, floor, 1), made(0.9, floor, 2)])
     assert found["floor=0"]["minus default,\nsame seeds"] == "+10.0"
     assert found["floor=0"]["validation\ntop-1, %"] == "85.0 ± 7.1"
@@ -104,7 +105,7 @@ def test_differences_are_paired_by_seed():
 
 
 def test_test_accuracy_is_shown_of_the_default_and_of_what_validation_images_chose():
-    floor, shrink = "InterpretableSGD, floor=0", "InterpretableSGD, shrink=0"
+    floor, shrink = "InterpretableSGD, shrink=0", "InterpretableSGD, shrink=0"
     found = ablation([made(0.5), made(0.6, floor, accuracy=0.1), made(0.4, shrink, accuracy=1.0)])
     shown = {name: row["test\ntop-1, %"] for name, row in found.items()}
     assert shown["default"] == "50.0" and shown["floor=0"] == "10.0"

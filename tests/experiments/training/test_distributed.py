@@ -78,9 +78,9 @@ def test_four_ranks_are_one_process_with_the_whole_batch(case: str, four: Found)
 def agrees(found: dict[str, Any], case: str) -> None:
     wanted = alone(case)
     close(found, wanted, 2e-2 if "bfloat16" in case else 1e-4)
-    for ours, theirs in zip(found["selected"], wanted["selected"], strict=True):
+    for ours, theirs in zip(found["supports"], wanted["supports"], strict=True):
         assert torch.equal(ours, theirs)
-        assert 0 < theirs.max() == 20 and (theirs < 20).any(), "something was masked"
+        assert theirs.any() and not theirs.all(), "something was cut"
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -88,10 +88,10 @@ def test_ranks_stay_bitwise_equal(case: str, two: Found) -> None:
     """Weights, masks and the reduced statistics that the masks are drawn from."""
     left, right = (rank[case] for rank in two)
     assert all(torch.equal(left["weights"][k], v) for k, v in right["weights"].items())
-    assert all(map(torch.equal, left["selected"], right["selected"]))
+    assert all(map(torch.equal, left["supports"], right["supports"]))
     assert all(map(torch.equal, left["statistics"], right["statistics"]))
     assert left["epochs"] == right["epochs"]
-    assert len(left["statistics"]) == len(left["selected"]) == ("bfloat16" not in case)
+    assert len(left["statistics"]) == len(left["supports"]) == ("bfloat16" not in case)
 
 
 @pytest.mark.slow

@@ -14,7 +14,6 @@ from experiments.recipes import Recipe
 from experiments.training import checkpoints
 from experiments.training.loop import Training
 from experiments.training.sampler import EpochSampler
-from interpretable_sgd import BlockSizeScheduler
 from tests.experiments.training.victim import BATCH, EPOCHS, SETTINGS, build, dataset, training
 
 
@@ -128,26 +127,6 @@ def test_measuring_takes_no_time_of_training():
     run.run()
     assert run.measuring_seconds >= 5 * 0.2 > plain.measuring_seconds
     assert all(map(torch.equal, weights(run), weights(plain)))
-
-
-def test_schedulers_are_stepped_and_go_on_where_they_were(tmp_path):
-    def scheduled():
-        run = training(checkpoint_every=1000)
-        run.schedulers.append(BlockSizeScheduler(run.optimizer, 20, 5))
-        return run
-
-    def press(at):
-        if at.step == 17:
-            signal.raise_signal(signal.SIGTERM)
-
-    whole, cut, rest = scheduled(), scheduled(), scheduled()
-    whole.run()
-    with pytest.raises(KeyboardInterrupt):
-        cut.run(tmp_path, report=press)
-    assert cut.optimizer.param_groups[0]["narrowing"] == 12 / 20
-    rest.run(tmp_path)
-    assert rest.optimizer.param_groups[0]["narrowing"] == 1
-    assert all(map(torch.equal, weights(rest), weights(whole)))
 
 
 def test_bfloat16_learns_too():

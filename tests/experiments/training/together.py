@@ -33,7 +33,7 @@ def training(
     usual = {"schedule": "multistep", "milestones": (1.0,), "gamma": 0.5, "ema": 0.9}
     recipe = Recipe(EPOCHS, BATCH, **{**usual, "checkpoint_every": 3, **changes})
     optimizer: torch.optim.Optimizer = (
-        InterpretableSGD(model.parameters(), **SETTINGS, block_size=3, horizon=12)
+        InterpretableSGD(model.parameters(), **SETTINGS, block_size=3, form=8, settle=16)
         if routed
         else torch.optim.SGD(model.parameters(), **SETTINGS)
     )
@@ -45,12 +45,12 @@ def here() -> Ranks:
 
 
 def seen(run: Training) -> dict[str, Any]:
-    """What is compared: weights and their average, how often each connection was selected, losses."""
+    """What is compared: weights and their average, which connections are kept, losses."""
     snapshot = run.snapshot()
     states = snapshot.state["optimizer"]["state"].values()
     return {
         "weights": {k: v.clone() for k, v in snapshot.weights.items()},
-        "selected": [state["selected"] for state in states if "selected" in state],
+        "supports": [state["support"] for state in states if "support" in state],
         "statistics": [state["moments"] for state in states if "moments" in state],
         "epochs": run.epochs,
         "trained": {k: v.clone() for k, v in run.trained.state_dict().items()},

@@ -47,7 +47,7 @@ def build(hidden: int = 16) -> nn.Module:
 def training(hidden: int = 16, routed: bool = True, seed: int = 0, **changes: Any) -> Training:
     model = build(hidden)
     optimizer = (
-        InterpretableSGD(model.parameters(), **SETTINGS, block_size=3, horizon=12)
+        InterpretableSGD(model.parameters(), **SETTINGS, block_size=3, form=8, settle=16)
         if routed
         else torch.optim.SGD(model.parameters(), **SETTINGS)
     )

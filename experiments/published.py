@@ -61,8 +61,8 @@ NAMES = {
     ("resnet18", "Dynamic-[32,32,5]"): "Res18-d[32,32,5]a",
     ("resnet18", "SGD with L1"): "Res18-L1",
     ("resnet18", "InterpretableSGD"): "Res18-ISGD",
-    ("resnet18", "faithful"): "Res18-ISGD faithful",
-    ("resnet18", "unbiased"): "Res18-ISGD unbiased",
+    ("resnet18", "Algorithm 3"): "Res18-Algorithm 3",
+    ("resnet18", "shared masks"): "Res18-ISGD shared",
     ("resnet50", "SGD"): "Res50",
     ("resnet50", "Dynamic-25"): "Res50-d25a",
 }
