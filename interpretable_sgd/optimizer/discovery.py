@@ -126,7 +126,8 @@ class LayerFinder:
             self._ours.update({module: name for name, module in inner.named_modules()})
             self.process_group = replicas(model) or self.process_group
             if self.is_watching:
-                self._handles.append(model.register_forward_hook(self._after))
+                _watchers.setdefault(model, weakref.WeakSet()).add(self)
+                self._handles.append(model.register_forward_hook(note_outputs))
         if not any(is_lazy(parameter) for parameter in model.parameters()):
             self._seen.update(model.modules())
 
@@ -159,10 +160,23 @@ class LayerFinder:
                 self.foreign = (next_call(), _described(self._ours[module], module))
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _after(self, module: nn.Module, args: Any, output: Any) -> None:
-        if torch.is_grad_enabled():
+    def note(self, output: Any) -> None:
+        """Note what a model that was visited returned."""
+        if torch.is_grad_enabled() and self.is_watching:
             tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
             self.outputs = [weakref.ref(tensor) for tensor in tensors if tensor.dim() > 1]
+
+
+_watchers: weakref.WeakKeyDictionary[nn.Module, weakref.WeakSet[LayerFinder]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def note_outputs(module: nn.Module, args: Any, output: Any) -> None:
+    """The hook of a model that was visited: a function, so that copies and pickles of it note nothing."""
+    for finder in _watchers.get(module, ()):
+        finder.note(output)
 
 
 def _described(name: str, module: nn.Module) -> str:
