@@ -86,9 +86,9 @@ def test_a_resumed_run_continues_bit_for_bit(name: str, at: int, mode: dict, kin
     assert same(second.everything(), straight.everything())
     read, expected = second.optimizer.routed_units(), straight.optimizer.routed_units()
     assert read.keys() == expected.keys() != set()
-    for layer in read:
-        assert same(read[layer][:2], expected[layer][:2])
-        assert read[layer][2:] == expected[layer][2:]
+    for layer, units in read.items():
+        for ours, theirs in zip(units, expected[layer], strict=True):
+            assert torch.equal(ours, theirs) if isinstance(ours, Tensor) else ours == theirs
 
 
 @modes
@@ -240,8 +240,7 @@ def test_a_pre_hook_may_reorder_the_loaded_state() -> None:
         (group,) = state["param_groups"]
         last = len(group["params"]) - 1
         moved = {last - key: value for key, value in state["state"].items()}
-        routed = sorted(last - position for position in group["routed"])
-        return {"state": moved, "param_groups": [group | {"routed": routed}]}
+        return {"state": moved, "param_groups": [group]}
 
     other.register_load_state_dict_pre_hook(reordered)
     other.load_state_dict(optimizer.state_dict())
@@ -251,8 +250,7 @@ def test_a_pre_hook_may_reorder_the_loaded_state() -> None:
         if isinstance(layer, nn.Linear):
             left, right = optimizer.state[layer.weight], other.state[layer_twin.weight]
             assert torch.equal(left["moments"], right["moments"])
-            assert torch.equal(left["selected"], right["selected"])
-            assert left["routed_steps"] == right["routed_steps"]
+            assert left["steps"] == right["steps"] == 4
 
 
 def test_a_state_of_other_groups_is_an_error(model: nn.Module) -> None:
@@ -277,9 +275,9 @@ def test_a_state_without_any_statistics_warns(
     for number in lost:
         del state["state"][number]
     fresh.optimizer.load_state_dict(state)
-    names = "param_groups[0][0], param_groups[0][2]"
-    expected = [f"the loaded state routes {names}"] if len(lost) == 2 else []
+    expected = ["the loaded state is of phase 'route'"] if len(lost) == 2 else []
     assert [str(warning.message).split(", but")[0] for warning in recwarn] == expected
+    fresh.train(MLP.batches(2))
 
 
 def test_a_loaded_state_that_routes_what_does_not_run_is_an_error() -> None:
@@ -287,7 +285,7 @@ def test_a_loaded_state_that_routes_what_does_not_run_is_an_error() -> None:
     run.train(MLP.batches())
     fresh.optimizer.load_state_dict(run.optimizer.state_dict())
     sum(parameter.square().sum() for parameter in fresh.model.parameters()).backward()
-    match = r"^layers='head' routes parameters .*: param_groups\[0\]\[2\]; nothing was updated"
+    match = r"^layers='head' routes parameters .*: parameter 2; nothing was updated"
     with pytest.raises(RuntimeError, match=match):
         fresh.optimizer.step()
     fresh.optimizer.detach()
@@ -327,17 +325,67 @@ def test_copies_of_model_and_optimizer_continue_bit_for_bit(
     assert twins_optimizer.param_groups[1]["layers"] == optimizer.defaults["layers"]
 
 
+CHOICES = {
+    "keyword": lambda model: "all",
+    "name": lambda model: "2",
+    "module": lambda model: model[2],
+    "modules": lambda model: [model[0], model[2]],
+    "function": lambda model: chooses_last,
+}
+
+
+def chooses_last(name: str, layer: nn.Module) -> bool:
+    """A choice that pickle finds."""
+    return name == "2"
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+@pytest.mark.parametrize("attached", [False, True])
+@pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, pickled])
-def test_a_copy_before_the_first_step_finds_its_own_layers(
-    duplicate: Callable[[Any], Any],
+def test_a_copy_finds_its_own_layers(
+    duplicate: Callable[[Any], Any], choice: str, attached: bool, steps: int
 ) -> None:
+    """Before the first step, too, and whatever `layers` is."""
     model = MLP.model()
-    optimizer = InterpretableSGD(model.parameters(), lr=0.1, layers="all", model=model)
+    options = METHODS["route"] | {"layers": CHOICES[choice](model)}
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, **options)
+    if attached:
+        optimizer.attach(model)
+    train(model, optimizer, MLP.batches(steps))
     twin, twins_optimizer = duplicate((model, optimizer))
     train(model, optimizer, MLP.batches())
     train(twin, twins_optimizer, MLP.batches())
     assert same(twin.parameters(), model.parameters())
-    assert list(twins_optimizer.routed_units()) == ["0", "2"]
+    assert list(twins_optimizer.routed_units()) == list(optimizer.routed_units()) != []
+
+
+def test_a_state_from_before_the_first_step_routes_what_the_optimizer_chooses() -> None:
+    """Not every layer, though the state comes from layers that were chosen by module."""
+    model, twin = MLP.model(), MLP.model()
+    early = InterpretableSGD(model.parameters(), lr=0.1, layers=model[0])
+    fresh = InterpretableSGD(twin.parameters(), lr=0.1, layers="head")
+    fresh.load_state_dict(through_a_file(early.state_dict()))
+    train(twin, fresh, MLP.batches(2))
+    assert list(fresh.routed_units()) == ["2"]
+
+
+@pytest.mark.row(
+    "State", "a checkpoint of `torch.optim.AdamW`", "moments go on, routing starts afresh"
+)
+def test_a_checkpoint_of_torch_adamw_loads() -> None:
+    model, plain = MLP.model(), MLP.model()
+    dense = torch.optim.AdamW(plain.parameters(), lr=0.01)
+    train(plain, dense, MLP.batches())
+    optimizer = InterpretableAdamW(model.parameters(), lr=0.3, block_size=1000)
+    model.load_state_dict(plain.state_dict())
+    optimizer.load_state_dict(through_a_file(dense.state_dict()))
+    (group,) = optimizer.param_groups
+    assert group["lr"] == 0.01 and group["block_size"] == 1000
+    train(model, optimizer, MLP.batches())
+    train(plain, dense, MLP.batches())
+    assert same(model.parameters(), plain.parameters())
+    assert list(optimizer.routed_units()) == ["2"]
 
 
 def test_the_state_is_that_of_torch_sgd_but_for_routed_weights() -> None:
@@ -345,7 +393,8 @@ def test_the_state_is_that_of_torch_sgd_but_for_routed_weights() -> None:
     optimizer = InterpretableSGD(model.parameters(), lr=0.1, momentum=0.9)
     train(model, optimizer, MLP.batches())
     keys = {index: set(state) for index, state in optimizer.state_dict()["state"].items()}
-    own = {"moments", "drift", "selected", "routed_steps", "peak_lr"}
+    own = {"moments", "steps", "held", "peak_lr", "last_lr", "phase", "braked", "formed"}
+    own |= {"progress", "asked", "settled_at", "is_head"}
     dense = {"momentum_buffer"}
     assert keys == {0: dense, 1: dense, 2: dense | own, 3: dense}
 
