@@ -281,7 +281,9 @@ def test_a_settled_layer_has_no_hook_and_a_plain_forward(base: tuple) -> None:
 
 def test_gradients_off_the_support_are_0_for_the_user_too() -> None:
     model = MLP.model()
-    optimizer = InterpretableSGD(model.parameters(), lr=0.1, brake=0, form=1, settle=2, block_size=3)
+    optimizer = InterpretableSGD(
+        model.parameters(), lr=0.1, brake=0, form=1, settle=2, block_size=3
+    )
     train(model, optimizer, MLP.batches(3))
     head = model[2].weight
     assert torch.equal(head.grad != 0, head != 0)
@@ -290,7 +292,9 @@ def test_gradients_off_the_support_are_0_for_the_user_too() -> None:
 def test_what_is_written_off_the_support_does_not_stay() -> None:
     """The certificate of Theorem H is held by the step, whoever writes into the weight."""
     model = MLP.model()
-    optimizer = InterpretableSGD(model.parameters(), lr=0.1, brake=0, form=1, settle=2, block_size=3)
+    optimizer = InterpretableSGD(
+        model.parameters(), lr=0.1, brake=0, form=1, settle=2, block_size=3
+    )
     train(model, optimizer, MLP.batches(3))
     support = model[2].weight != 0
     model[2].weight.data += 1.0

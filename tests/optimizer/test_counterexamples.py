@@ -13,7 +13,6 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from interpretable_sgd import InterpretableSGD
-from interpretable_sgd.optimizer import masks
 
 MINIMUM = torch.tensor([3, -3], dtype=torch.float64) / 5
 BIASED = torch.tensor([15, -15], dtype=torch.float64) / 17
@@ -21,7 +20,7 @@ RUNS, STEPS = 128, 1000
 # Two coordinates at alpha = 1e-4, two-sided.
 Z = 4.1
 
-pytestmark = pytest.mark.filterwarnings("ignore:masks per sample")
+pytestmark = pytest.mark.filterwarnings("ignore:Algorithm 3 as printed")
 
 
 def quadratics() -> tuple[torch.Tensor, torch.Tensor]:
@@ -41,14 +40,13 @@ class Quadratics:
             self.layer.parameters(),
             lr=1.0,
             layers="all",
-            lipschitz="activation",
             block_size=1,
             sparsity=0,
             shrink=0,
-            horizon=0,
-            model=self.layer,
+            form=0,
             **options,
         )
+        self.optimizer.attach(self.layer)
 
     def step(self, samples: torch.Tensor, lr: float) -> None:
         """One step on the samples (B, runs), each run's own."""
@@ -79,64 +77,21 @@ def assert_mean(weights: torch.Tensor, expected: torch.Tensor) -> None:
     assert (z.abs() < Z).all() and (error < 0.02).all(), (weights.mean(0), error, z)
 
 
-# CE1, full batch: n = 128 runs of 1000 steps.
-
-
-def test_10_ce1_masks_per_sample_converge_to_the_biased_point():
-    assert_mean(Quadratics(RUNS, mask="per-sample", floor=0).train(STEPS), BIASED)
+# CE1: n = 128 runs of 1000 steps.
 
 
 def test_10_ce1_shared_lagged_masks_converge_to_the_minimum():
     """Deterministically: at the minimum the shared masks have no noise left."""
-    weights = Quadratics(RUNS, mask="shared", floor=0).train(STEPS)
-    torch.testing.assert_close(weights, MINIMUM.expand_as(weights), rtol=0, atol=1e-3)
-
-
-def test_10_ce1_unbiased_masks_per_sample_converge_to_the_minimum():
-    unbiased = Quadratics(RUNS, mask="per-sample", correction="unbiased", floor=0.05)
-    assert_mean(unbiased.train(STEPS), MINIMUM)
-
-
-# CE1, one sample at a time.
-
-
-def test_10_ce1_same_batch_masks_of_one_sample_converge_to_the_biased_point():
-    same = Quadratics(RUNS, mask="shared-current", memory=0, floor=0)
-    assert_mean(same.train(STEPS, batch=1), BIASED)
+    weights = Quadratics(RUNS, method="shared", exploration=0.3).train(STEPS)
+    torch.testing.assert_close(weights, MINIMUM.expand_as(weights), rtol=0, atol=2e-3)
 
 
 def test_10_ce1_lagged_masks_of_one_sample_converge_to_the_minimum():
-    lagged = Quadratics(RUNS, mask="shared", memory=0.9, floor=0)
+    lagged = Quadratics(RUNS, method="shared", exploration=0.3)
     assert_mean(lagged.train(STEPS, batch=1), MINIMUM)
 
 
-def test_10_same_batch_masks_of_one_sample_are_masks_per_sample(monkeypatch):
-    """Equal probabilities, so equal weights at equal draws, up to rounding."""
-    steps = iter([])
-
-    def forced(pi, key):
-        uniforms = torch.rand(pi.shape[-2:], generator=torch.Generator().manual_seed(next(steps)))
-        return uniforms < pi
-
-    monkeypatch.setattr(masks, "bernoulli", forced)
-    weights = []
-    for mask in ("shared-current", "per-sample"):
-        steps = iter(range(100))
-        weights.append(Quadratics(8, mask=mask, memory=0, floor=0).train(100, batch=1))
-    torch.testing.assert_close(*weights, rtol=1e-12, atol=1e-14)
-    assert weights[0].std(0).min() > 1e-3
-
-
-def test_10_theta_shows_the_bias_of_ce1():
-    """theta = C^2 / (pibar d F)^2 is 1 at the biased point and 0 for equal probabilities."""
-    runs = Quadratics(1, mask="per-sample", floor=0)
-    runs.layer.weight.data[0, :, 0] = BIASED
-    runs.step(torch.arange(2)[:, None], lr=0.0)
-    (theta,) = runs.optimizer.bias_ratio().values()
-    torch.testing.assert_close(theta, torch.ones(1, 2).double(), rtol=1e-10, atol=0)
-
-
-# CE3: n = 2 seeds of 1200 steps, one sample a step, eta = 2, literal probabilities at s = 0.
+# CE3: n = 2 seeds of 1200 steps, one sample a step, eta = 2.
 
 SEPARABLE = {
     "one label": (torch.eye(3) * 1.6 - 0.6, torch.zeros(3, dtype=torch.long)),
@@ -147,12 +102,12 @@ SEPARABLE = {
 }
 
 
-def literally(x: torch.Tensor, y: torch.Tensor, mask: str, seed: int) -> tuple[float, float]:
-    """Accuracy and loss after training with Algorithm 3's probabilities."""
+def trained(x: torch.Tensor, y: torch.Tensor, seed: int, **options) -> tuple[float, float]:
+    """Accuracy and loss."""
     layer = nn.Linear(x.shape[1], 2, bias=False).double()
     nn.init.zeros_(layer.weight)
-    options = {"lipschitz": "softmax", "probabilities": "paper", "mask": mask, "seed": seed}
-    optimizer = InterpretableSGD(layer.parameters(), lr=2, model=layer, **options)
+    optimizer = InterpretableSGD(layer.parameters(), lr=2, seed=seed, **options)
+    optimizer.attach(layer)
     generator = torch.Generator().manual_seed(seed)
     for i in torch.randint(len(x), (1200, 1), generator=generator):
         optimizer.zero_grad()
@@ -166,46 +121,44 @@ def literally(x: torch.Tensor, y: torch.Tensor, mask: str, seed: int) -> tuple[f
 def test_10_ce3_masks_per_sample_end_at_accuracy_0_with_growing_loss(problem: str):
     x, y = SEPARABLE[problem]
     for seed in range(2):
-        accuracy, loss = literally(x.double(), y, "per-sample", seed)
+        accuracy, loss = trained(x.double(), y, seed, method="algorithm3")
         assert accuracy == 0 and loss > 20, (seed, accuracy, loss)
 
 
 @pytest.mark.parametrize("problem", SEPARABLE)
 def test_10_ce3_shared_lagged_masks_end_at_accuracy_1(problem: str):
     x, y = SEPARABLE[problem]
+    shared = {"method": "shared", "form": 0, "block_size": 2, "shrink": 0, "exploration": 0.3}
     for seed in range(2):
-        accuracy, loss = literally(x.double(), y, "shared", seed)
+        accuracy, loss = trained(x.double(), y, seed, **shared)
         assert accuracy == 1 and loss < 0.4, (seed, accuracy, loss)
+
+
+@pytest.mark.parametrize("phases", [{"brake": 10**6, "form": 10**6}, {"form": 300, "settle": 600}])
+@pytest.mark.parametrize("problem", SEPARABLE)
+def test_10_ce3_routed_rows_do_not_diverge(problem: str, phases: dict):
+    """Two connections a row, braked throughout and through all phases; the guard bounds the loss."""
+    x, y = SEPARABLE[problem]
+    accuracy, loss = trained(x.double(), y, 0, block_size=2, **phases)
+    assert accuracy >= 0.5 and loss < 5, (accuracy, loss)
 
 
 # Weight decay.
 
 
-@pytest.mark.parametrize("mask", ["shared", "per-sample"])
-def test_10_weight_decay_inside_the_mask_keeps_the_minimum(mask: str):
+def test_10_weight_decay_inside_the_mask_keeps_the_minimum():
     """Full batch, diagonal quadratic: the limit is h w* / (h + lambda), whatever pi is.
 
     Decay of every coordinate at every step would give h w* / (h + lambda / pi) instead.
     """
     h, best = torch.tensor([4.0, 1]).double(), torch.tensor([1.0, -2]).double()
     layer = nn.Linear(2, 1, bias=False).double()
-    options = {"lipschitz": "activation", "block_size": 1, "sparsity": 0, "floor": 0}
-    optimizer = InterpretableSGD(
-        layer.parameters(),
-        lr=0.1,
-        weight_decay=0.5,
-        layers="all",
-        mask=mask,
-        shrink=0,
-        horizon=0,
-        model=layer,
-        **options,
-    )
+    options = {"method": "shared", "block_size": 1, "exploration": 0.3, "shrink": 0, "form": 0}
+    optimizer = InterpretableSGD(layer.parameters(), lr=0.1, weight_decay=0.5, **options)
+    optimizer.attach(layer)
     x = torch.diag(h.sqrt())[None]
-    for _ in range(800):
+    for _ in range(3000):
         optimizer.zero_grad()
         ((layer(x) - (x * best).sum(-1, keepdim=True)).square().sum() / 2).backward()
         optimizer.step()
-    (units,) = optimizer.routed_units().values()
-    torch.testing.assert_close(units.probabilities, torch.tensor([[0.8, 0.2]]).double())
     torch.testing.assert_close(layer.weight[0], h * best / (h + 0.5), rtol=1e-6, atol=0)

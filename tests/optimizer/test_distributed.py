@@ -1,57 +1,64 @@
 """Two processes: masks and parameters stay the same on both."""
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
-from interpretable_sgd import InterpretableSGD
+from interpretable_sgd import InterpretableAdamW, InterpretableSGD
 from tests.models import MLP, same, train, weights
 from tests.ranks import spawned
 
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="torch without distributed")
-STEPS = 5
-SHARED = {
-    "default": {"horizon": 3},
-    "current": {"mask": "shared-current", "horizon": 0},
-    "systematic": {"draw": "systematic", "horizon": 0},
-    "all": {"layers": "all", "horizon": 0},
+STEPS = 7
+OPTIONS = {
+    "default": {},
+    "route": {"brake": 2, "form": 3, "settle": 20, "block_size": 3},
+    "through all phases": {"brake": 2, "form": 3, "settle": 5, "block_size": 3},
+    "shared": {"method": "shared", "form": 3, "block_size": 3},
+    "all": {"layers": "all", "brake": 1, "form": 2, "settle": 6, "block_size": 3},
 }
+KINDS = {"SGD": InterpretableSGD, "AdamW": InterpretableAdamW}
 
 
-def shared(rank: int, options: dict[str, Any], first: bool) -> dict[str, Any]:
+def one(rank: int, name: str, kind: str, first: bool, no_sync: bool) -> dict[str, Any]:
     """Different data on every rank; DDP around the model before or after the optimizer is made."""
     model = MLP.model()
     if first:
         wrapped = DistributedDataParallel(model)
-    options = {"lr": 0.1, "momentum": 0.9, "block_size": 3} | options
-    optimizer = InterpretableSGD(model.parameters(), **options)
+    optimizer = KINDS[kind](model.parameters(), lr=0.05, **OPTIONS[name])
     if not first:
         wrapped = DistributedDataParallel(model)
-    seen: dict[str, Any] = {"weights": [], "selected": [], "moments": []}
+    seen: dict[str, Any] = {"weights": [], "moments": []}
     for x, y in MLP.batches(STEPS):
         half = slice(rank * 6, rank * 6 + 6)
-        train(wrapped, optimizer, [(x[half], y[half])])
+        optimizer.zero_grad()
+        if no_sync:
+            pieces = zip(x[half].chunk(2), y[half].chunk(2), strict=True)
+            (a, b), (c, d) = pieces
+            with wrapped.no_sync():
+                (cross_entropy(wrapped(a), b) / 2).backward()
+            (cross_entropy(wrapped(c), d) / 2).backward()
+        else:
+            cross_entropy(wrapped(x[half]), y[half]).backward()
+        optimizer.step()
         seen["weights"].append(weights(model))
-        state = optimizer.state[model[2].weight]
-        seen["selected"].append(state["selected"].clone())
-        seen["moments"].append(state["moments"].clone())
-    seen["routed"] = list(optimizer.routed_units())
+        seen["moments"].append(optimizer.state[model[2].weight]["moments"].clone())
+    seen["routed"], seen["phase"] = list(optimizer.routed_units()), optimizer.phase
     return seen
 
 
-def per_sample(rank: int, same_data: bool) -> dict[str, Any]:
+def algorithm3(rank: int, same_data: bool) -> dict[str, Any]:
     """`.grad` under DDP, and what the same model gives on this rank alone."""
     model = MLP.model()
     alone = copy.deepcopy(model)
     optimizers = [
-        InterpretableSGD(m.parameters(), lr=0.1, block_size=2, mask="per-sample", momentum=0.9)
+        InterpretableSGD(m.parameters(), lr=0.1, method="algorithm3", sparsity=-2.0, momentum=0.9)
         for m in (model, alone)
     ]
     wrapped = DistributedDataParallel(model)
@@ -71,29 +78,32 @@ def per_sample(rank: int, same_data: bool) -> dict[str, Any]:
     return seen
 
 
-def signs_differ(rank: int) -> dict[str, Any]:
-    """The first input has negative entries on one rank alone."""
-    torch.manual_seed(0)
-    layer = nn.Linear(12, 3)
-    wrapped = DistributedDataParallel(layer)
-    optimizer = InterpretableSGD(layer.parameters(), lr=0.1, block_size=3, horizon=0)
-    generator = torch.Generator().manual_seed(rank)
-    for _ in range(STEPS):
-        x = torch.rand(6, 12, generator=generator) - 0.5 * rank
-        train(wrapped, optimizer, [(x, torch.arange(6) % 3)])
-    return {"weights": weights(layer), "moments": optimizer.state[layer.weight]["moments"]}
+def apart(rank: int) -> dict[str, Any]:
+    """Models of their own, as folds or seeds: no DDP."""
+    torch.manual_seed(rank)
+    model = MLP.build()
+    optimizer = InterpretableSGD(model.parameters(), lr=0.05, **OPTIONS["through all phases"])
+    # A rank of another length would wait for ever if sums were shared.
+    train(model, optimizer, MLP.batches(STEPS + rank, seed=rank))
+    return {"weights": weights(model)}
 
 
 def process(rank: int) -> dict[str, Any]:
     results: dict[str, Any] = {}
-    for first in (True, False):
-        for name, options in SHARED.items():
-            results[f"{name}, DDP {'first' if first else 'last'}"] = shared(rank, options, first)
+    for name, kind, first, no_sync in CASES:
+        results[str((name, kind, first, no_sync))] = one(rank, name, kind, first, no_sync)
     for same_data in (True, False):
-        results[f"per-sample, {same_data}"] = per_sample(rank, same_data)
+        results[f"algorithm3, {same_data}"] = algorithm3(rank, same_data)
+    results["apart"] = apart(rank)
     return results
 
 
+CASES = [
+    *((name, "SGD", first, False) for name in OPTIONS for first in (True, False)),
+    *((name, "AdamW", True, False) for name in OPTIONS),
+    *((name, "SGD", True, True) for name in OPTIONS),
+]
+cases = pytest.mark.parametrize("case", CASES, ids=str)
 Ranks = list[Any]
 
 
@@ -108,64 +118,65 @@ def both(ranks: Ranks, name: str) -> tuple[Any, Any]:
 
 @pytest.mark.row(
     "Several processes",
-    "DistributedDataParallel, around the model before or after",
+    "DistributedDataParallel, around the model before or after; `no_sync`",
     "ranks stay bit for bit the same",
 )
-@pytest.mark.parametrize("order", ["first", "last"])
-@pytest.mark.parametrize("name", SHARED)
-def test_ranks_stay_bitwise_equal(ranks: Ranks, name: str, order: str) -> None:
-    left, right = both(ranks, f"{name}, DDP {order}")
+@cases
+def test_ranks_stay_bitwise_equal(ranks: Ranks, case: tuple) -> None:
+    left, right = both(ranks, str(case))
     for step in range(STEPS):
         assert same(left["weights"][step], right["weights"][step])
-        assert torch.equal(left["selected"][step], right["selected"][step])
         assert torch.equal(left["moments"][step], right["moments"][step])
-    last = left["selected"][-1]
-    assert (last < STEPS).any(), "something was masked"
-    assert left["routed"] == right["routed"] == (["0", "2"] if name == "all" else ["2"])
+    assert left["routed"] == right["routed"] == (["0", "2"] if case[0] == "all" else ["2"])
+    assert left["phase"] == right["phase"]
+    if case[0] == "through all phases":
+        assert left["phase"] == "settle" and (left["weights"][-1][2] != 0).sum(1).max() <= 3
 
 
-@pytest.mark.parametrize("order", ["first", "last"])
-@pytest.mark.parametrize("name", SHARED)
-def test_two_halves_are_one_batch(ranks: Ranks, name: str, order: str) -> None:
-    left, _ = both(ranks, f"{name}, DDP {order}")
+@cases
+def test_two_halves_are_one_batch(ranks: Ranks, case: tuple) -> None:
+    """To rounding, in every phase."""
+    name, kind, _, _ = case
+    left, _ = both(ranks, str(case))
     model = MLP.model()
-    options = {"lr": 0.1, "momentum": 0.9, "block_size": 3} | SHARED[name]
-    optimizer = InterpretableSGD(model.parameters(), **options)
+    optimizer = KINDS[kind](model.parameters(), lr=0.05, **OPTIONS[name])
     for step, batch in enumerate(MLP.batches(STEPS)):
         train(model, optimizer, [batch])
-        state = optimizer.state[model[2].weight]
-        shares = [m.sum(0) / m.sum() for m in (state["moments"], left["moments"][step])]
-        torch.testing.assert_close(*shares, rtol=1e-4, atol=1e-6)
-        assert torch.equal(state["selected"], left["selected"][step])
         for ours, theirs in zip(weights(model), left["weights"][step], strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=2e-5)
 
 
 @pytest.mark.row(
     "Several processes",
-    "DistributedDataParallel, masks per sample",
+    "DistributedDataParallel, Algorithm 3",
     "every rank draws its own; `.grad` is their mean",
 )
 @pytest.mark.parametrize("same_data", [True, False])
-def test_per_sample_gradients_are_the_average_of_the_ranks(ranks: Ranks, same_data: bool) -> None:
-    left, right = both(ranks, f"per-sample, {same_data}")
+def test_masked_gradients_are_the_average_of_the_ranks(ranks: Ranks, same_data: bool) -> None:
+    left, right = both(ranks, f"algorithm3, {same_data}")
     for step in range(STEPS):
         assert same(left["averaged"][step], right["averaged"][step])
         assert same(left["weights"][step], right["weights"][step])
         pairs = zip(left["local"][step], right["local"][step], strict=True)
-        for averaged, (one, other) in zip(left["averaged"][step], pairs, strict=True):
-            torch.testing.assert_close(averaged, (one + other) / 2)
+        for averaged, (one_, other) in zip(left["averaged"][step], pairs, strict=True):
+            torch.testing.assert_close(averaged, (one_ + other) / 2)
     assert torch.equal(left["moments"], right["moments"])
 
 
-def test_ranks_draw_per_sample_masks_of_their_own(ranks: Ranks) -> None:
-    left, right = both(ranks, "per-sample, True")
-    heads: list[Tensor] = [rank["local"][0][2] for rank in (left, right)]
+def test_ranks_draw_masks_of_their_own(ranks: Ranks) -> None:
+    left, right = both(ranks, "algorithm3, True")
+    heads: list[Tensor] = [rank["local"][1][2] for rank in (left, right)]
     assert not torch.equal(*heads), "the same data, but other draws"
-    assert torch.equal(left["local"][0][3], right["local"][0][3]), "the bias is not masked"
+    assert torch.equal(left["local"][1][3], right["local"][1][3]), "the bias is not masked"
 
 
-def test_ranks_agree_when_inputs_are_negative_on_one(tmp_path: Path) -> None:
-    left, right = spawned(signs_differ, tmp_path)
-    assert same(left["weights"], right["weights"])
-    assert torch.equal(left["moments"], right["moments"])
+@pytest.mark.row(
+    "Several processes", "a model of its own on every process (folds, seeds)", "trained apart"
+)
+def test_processes_without_ddp_share_nothing(ranks: Ranks) -> None:
+    for rank, seen in enumerate(ranks):
+        torch.manual_seed(rank)
+        model = MLP.build()
+        optimizer = InterpretableSGD(model.parameters(), lr=0.05, **OPTIONS["through all phases"])
+        train(model, optimizer, MLP.batches(STEPS + rank, seed=rank))
+        assert same(weights(model), seen["apart"]["weights"])

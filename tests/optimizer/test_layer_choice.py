@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from interpretable_sgd import InterpretableSGD
-from interpretable_sgd.optimizer.layer_choice import Selection
+from interpretable_sgd.optimizer.layer_choice import LayerChoice
+from interpretable_sgd.optimizer.probes import PROBE
 from tests.models import CASES, CLASSES, MLP, Case, same, train, weights
 
 
@@ -56,8 +57,9 @@ def chosen(choice: str, net: Net) -> dict[str, Any]:
 @choices
 def test_layers_are_routed_as_chosen(choice: str, attached: bool) -> None:
     net = Net()
-    at_once = {"model": net} if attached else {}
-    optimizer = InterpretableSGD(net.parameters(), lr=0.1, **chosen(choice, net), **at_once)
+    optimizer = InterpretableSGD(net.parameters(), lr=0.1, **chosen(choice, net))
+    if attached:
+        optimizer.attach(net)
     train(net, optimizer, MLP.batches(2))
     assert list(optimizer.routed_units()) == CHOICES[choice][1]
 
@@ -79,7 +81,7 @@ def test_groups_choose_apart_from_each_other() -> None:
         {"params": net.block2.parameters(), "layers": ["block2.2"], "block_size": 3},
         {"params": net.head.parameters(), "layers": "none"},
     ]
-    optimizer = InterpretableSGD(groups, lr=0.1, horizon=0)
+    optimizer = InterpretableSGD(groups, lr=0.1)
     train(net, optimizer, MLP.batches(2))
     units = optimizer.routed_units()
     assert {name: read.block_size for name, read in units.items()} == {"block1.0": 2, "block2.2": 3}
@@ -91,7 +93,6 @@ def test_the_head_is_one_for_all_groups() -> None:
     optimizer = InterpretableSGD(groups, lr=0.1)
     train(net, optimizer, MLP.batches(2))
     assert list(optimizer.routed_units()) == ["head"]
-    assert [group["routed"] for group in optimizer.param_groups] == [[0], [], []]
 
 
 @pytest.mark.parametrize("attached", [False, True], ids=["found", "attached"])
@@ -103,9 +104,10 @@ def test_a_choice_may_cover_groups_that_have_nothing_of_it(choice: str, attached
         {"params": [p for p in net.parameters() if p.dim() > 1]},
         {"params": [p for p in net.parameters() if p.dim() == 1], "weight_decay": 0},
     ]
-    at_once = {"model": net} if attached else {}
-    options = {"lr": 0.1, "weight_decay": 1e-3} | chosen(choice, net) | at_once
+    options = {"lr": 0.1, "weight_decay": 1e-3} | chosen(choice, net)
     optimizer = InterpretableSGD(groups, **options)
+    if attached:
+        optimizer.attach(net)
     train(net, optimizer, MLP.batches(2))
     assert list(optimizer.routed_units()) == CHOICES[choice][1]
 
@@ -115,7 +117,7 @@ def test_nothing_routed_leaves_no_trace(case: Case) -> None:
     optimizer = InterpretableSGD(model.parameters(), lr=0.1, layers="none")
     train(model, optimizer, case.batches(2))
     assert not any(optimizer.state.values())
-    assert not any("_tap" in vars(module) for module in model.modules())
+    assert not any(module._forward_hooks or PROBE in vars(module) for module in model.modules())
 
 
 @pytest.mark.parametrize("wrong", [3, [3], [None], [["fc"]], {1.5}])
@@ -168,14 +170,14 @@ def test_a_predicate_sees_layers_that_own_parameters_of_the_group() -> None:
     ids=str,
 )
 def test_a_group_holds_what_a_checkpoint_can(layers: Any, key: str | list[str]) -> None:
-    assert Selection(layers).key == key
+    assert LayerChoice(layers).plain == key
 
 
 def test_one_word_among_several_is_a_name() -> None:
     """ "head" in a list of several is the layer of that name, so that no choice is ambiguous."""
-    selection = Selection(["head", "fc"])
+    choice = LayerChoice(["head", "fc"])
     layer = nn.Linear(1, 1)
-    assert [selection.holds(name, layer) for name in ("head", "fc", "body")] == [True, True, False]
+    assert [choice.holds(name, layer) for name in ("head", "fc", "body")] == [True, True, False]
 
 
 def test_convolutions_are_routed_by_name() -> None:

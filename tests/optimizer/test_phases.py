@@ -234,7 +234,9 @@ def test_phases_follow_the_schedule(schedule: Schedule) -> None:
         pytest.param(
             lambda o: schedulers.MultiStepLR(o, [50, 75]),
             id="half, three quarters",
-            marks=pytest.mark.xfail(strict=True, reason="least shares are too long after late drops"),
+            marks=pytest.mark.xfail(
+                strict=True, reason="least shares are too long after late drops"
+            ),
         ),
     ],
 )
@@ -247,7 +249,9 @@ def test_adamw_follows_the_same_clock() -> None:
     assert lasted(run) == by_rule(run.rates) and None not in lasted(run)
 
 
-@pytest.mark.parametrize("schedule", [None, lambda o: schedulers.ReduceLROnPlateau(o, patience=999)])
+@pytest.mark.parametrize(
+    "schedule", [None, lambda o: schedulers.ReduceLROnPlateau(o, patience=999)]
+)
 def test_a_constant_rate_is_counted(schedule: Schedule | None) -> None:
     assert lasted(Run(schedule).train(760)) == (250, 500, 750)
 

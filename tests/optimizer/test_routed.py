@@ -427,9 +427,7 @@ def test_micro_batches_are_routed_as_one_batch(parts: int) -> None:
         for a, b in zip(x.chunk(parts), y.chunk(parts), strict=True):
             pieces.deltas(a, b, scale=1 / parts)
         pieces.optimizer.step()
-        torch.testing.assert_close(
-            pieces.layer.weight, whole.layer.weight, rtol=1e-10, atol=1e-12
-        )
+        torch.testing.assert_close(pieces.layer.weight, whole.layer.weight, rtol=1e-10, atol=1e-12)
 
 
 def test_scaled_losses_with_skipped_steps_are_plain_ones() -> None:
