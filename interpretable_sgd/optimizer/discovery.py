@@ -71,6 +71,8 @@ class LayerFinder:
         foreign: the last call of a layer with weights that cannot be probed, in the order of all calls,
             and its description; (0, "") for none.
         outputs: of the last call of a model that was visited.
+        most_layers: with weights, in any model that was visited.
+        awaits_lazy: whether layers of the last model had no weights yet as it was visited.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class LayerFinder:
         self.process_group: Any = None
         self.foreign = (0, "")
         self.outputs: list[weakref.ref[Tensor]] = []
+        self.most_layers, self.awaits_lazy = 0, False
         self._seen: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._ours: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
         self._handles: list[RemovableHandle] = []
@@ -120,6 +123,7 @@ class LayerFinder:
             if layer.weight not in self.probes:
                 self.probes[layer.weight] = WeightProbe(layer.weight, self._unique(name))
             self.probes[layer.weight].install(layer)
+        self.most_layers = max(self.most_layers, sum(map(_has_matrix, inner.modules())))
         if chosen:
             self._begin()
         if any(self._owns(parameter) for parameter in model.parameters()):
@@ -128,7 +132,8 @@ class LayerFinder:
             if self.is_watching:
                 _watchers.setdefault(model, weakref.WeakSet()).add(self)
                 self._handles.append(model.register_forward_hook(note_outputs))
-        if not any(is_lazy(parameter) for parameter in model.parameters()):
+        self.awaits_lazy = any(is_lazy(parameter) for parameter in model.parameters())
+        if not self.awaits_lazy:
             self._seen.update(model.modules())
 
     def keep(self, weights: set[Tensor]) -> None:
