@@ -109,7 +109,10 @@ class RoutedTwin:
                     u[c][m] += delta_n[c] * x_n[m] if R[m] else 0.0
                     s[c][m] += (ahead[m] * delta_n[c] * x_n[m]) ** 2 if R[m] else 0.0
             dense = phase == "form" or self.closed[c] or (self.guard and self.uphill(c))
-            left[c] = [v if kept else 0.0 for v, kept in zip((g if dense else u)[c], self.S[c])]
+            left[c] = [
+                v if kept else 0.0
+                for v, kept in zip((g if dense else u)[c], self.S[c], strict=True)
+            ]
         return g, u, s, left
 
     def step(

@@ -134,7 +134,7 @@ def test_unrouted_parameters_of_a_routed_model_are_the_bases_bit_for_bit(
 @bases
 def test_step_leaves_gradients_alone(base: tuple, method: dict, kernel: str) -> None:
     """But for torch's own foreach Nesterov without decay, which adds the momentum to them."""
-    (kind, plain, arguments), model = base, MLP.model()
+    (kind, _, arguments), model = base, MLP.model()
     optimizer = kind(model.parameters(), **arguments, **method, **KERNELS[kernel])
     torchs_own = (
         kernel == "foreach" and arguments.get("nesterov") and "weight_decay" not in arguments

@@ -82,12 +82,12 @@ def assert_mean(weights: torch.Tensor, expected: torch.Tensor) -> None:
 
 def test_10_ce1_shared_lagged_masks_converge_to_the_minimum():
     """Deterministically: at the minimum the shared masks have no noise left."""
-    weights = Quadratics(RUNS, method="shared", exploration=0.3).train(STEPS)
+    weights = Quadratics(RUNS, method="shared", exploration=0.8).train(STEPS)
     torch.testing.assert_close(weights, MINIMUM.expand_as(weights), rtol=0, atol=2e-3)
 
 
 def test_10_ce1_lagged_masks_of_one_sample_converge_to_the_minimum():
-    lagged = Quadratics(RUNS, method="shared", exploration=0.3)
+    lagged = Quadratics(RUNS, method="shared", exploration=0.8)
     assert_mean(lagged.train(STEPS, batch=1), MINIMUM)
 
 
