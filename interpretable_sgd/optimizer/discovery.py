@@ -72,7 +72,8 @@ class LayerFinder:
             and its description; (0, "") for none.
         shapes: of the outputs of the last call of a model that was visited, as far as they are matrices.
         returned: the weights whose layers' outputs they are.
-        lazy: parameters that had no shape yet when their model was visited.
+        most_layers: with weights, in any model that was visited.
+        awaits_lazy: whether layers of the last model had no weights yet as it was visited.
     """
 
     def __init__(
@@ -86,8 +87,8 @@ class LayerFinder:
         self.process_group: Any = None
         self.foreign = (0, "")
         self.shapes: list[torch.Size] = []
-        self.returned: list[Tensor] = []
-        self.lazy: list[Tensor] = []
+        self.returned: set[Tensor] = set()
+        self.most_layers, self.awaits_lazy = 0, False
         self._seen: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._ours: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
         self._handles: list[RemovableHandle] = []
@@ -111,7 +112,7 @@ class LayerFinder:
             self._handles.pop().remove()
         for probe in self.probes.values():
             probe.note_calls(False)
-        self.shapes, self.returned, self.lazy = [], [], []
+        self.shapes, self.returned = [], set()
 
     def visit(self, model: nn.Module) -> None:
         """Probe the chosen layers of a model."""
@@ -124,24 +125,18 @@ class LayerFinder:
             if layer.weight not in self.probes:
                 self.probes[layer.weight] = WeightProbe(layer.weight, self._unique(name))
             self.probes[layer.weight].install(layer)
+        self.most_layers = max(self.most_layers, sum(map(_has_matrix, inner.modules())))
+        if chosen:
+            self._begin()
         if any(self._owns(parameter) for parameter in model.parameters()):
             self._ours.update({module: name for name, module in inner.named_modules()})
             self.process_group = replicas(model) or self.process_group
             if self.is_watching:
-                self._handles.append(model.register_forward_hook(self._after))
-        ids = {id(parameter) for parameter in model.parameters()}
-        lazy = [parameter for parameter in model.parameters() if is_lazy(parameter)]
-        self.lazy = [p for p in self.lazy if id(p) not in ids] + lazy
-        if not lazy:
+                _watchers.setdefault(model, weakref.WeakSet()).add(self)
+                self._handles.append(model.register_forward_hook(note_outputs))
+        self.awaits_lazy = any(is_lazy(parameter) for parameter in model.parameters())
+        if not self.awaits_lazy:
             self._seen.update(model.modules())
-        if chosen:
-            self._begin()
-
-    def is_alone(self, weight: Tensor) -> bool:
-        """Whether no other layer of the models that were visited has weights, so that none is the head."""
-        layers = self.probes[weight].layers
-        others = (module for module in self._ours if module not in layers)
-        return len(self.probes) == 1 and not self.lazy and not any(map(_has_matrix, others))
 
     def keep(self, weights: set[Tensor]) -> None:
         """Take the hooks off all other layers."""
@@ -172,13 +167,27 @@ class LayerFinder:
                 self.foreign = (next_call(), _described(self._ours[module], module))
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _after(self, module: nn.Module, args: Any, output: Any) -> None:
-        if torch.is_grad_enabled():
+    def note(self, output: Any) -> None:
+        """Note what a model that was visited returned."""
+        if torch.is_grad_enabled() and self.is_watching:
             tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-            self.shapes = [tensor.shape for tensor in tensors if tensor.dim() > 1]
-            ids = {id(tensor) for tensor in tensors if tensor.dim() > 1}
+            ids = {id(tensor): tensor.shape for tensor in tensors if tensor.dim() > 1}
+            # Noted now: a loss that is all that is kept of a forward pass frees them in backward.
+            self.shapes = list(ids.values())
             probes = self.probes.items()
-            self.returned = [w for w, p in probes if p.output and id(p.output()) in ids]
+            self.returned = {w for w, p in probes if p.output and id(p.output()) in ids}
+
+
+_watchers: weakref.WeakKeyDictionary[nn.Module, weakref.WeakSet[LayerFinder]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def note_outputs(module: nn.Module, args: Any, output: Any) -> None:
+    """The hook of a model that was visited: a function, so that copies and pickles of it note nothing."""
+    for finder in _watchers.get(module, ()):
+        finder.note(output)
 
 
 def _described(name: str, module: nn.Module) -> str:

@@ -114,9 +114,15 @@ class MaskedLayers:
         """
         for weight, probe in self._finder.probes.items():
             group = self._groups[weight]
-            known = STATE in self._optimizer.state.get(weight, ()) or self._finder.is_alone(weight)
+            known = STATE in self._optimizer.state.get(weight, ()) or self._is_alone
             if weight not in self._routed and (known or self._choice(group).keyword is None):
                 self._optimizer.begin(weight, probe)
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether the only layer that was found is the only one with weights, here and in its model."""
+        own = [parameter for parameter in self._groups if parameter.dim() > 1]
+        return len(self._finder.probes) == len(own) == self._finder.most_layers == 1
 
     def close(self) -> None:
         """Leave every layer as it was, and route nothing."""
@@ -162,14 +168,15 @@ class MaskedLayers:
         # Layers of parameters that are new in this step are found in their next forward pass.
         if self._notice_edits() or not self._finder.is_watching or self._is_rehearsal():
             return []
-        # Layers that had no weights before this step's forward pass are found in the next.
-        if any(parameter.grad is not None for parameter in self._finder.lazy):
+        if self._finder.awaits_lazy:
             return []
         before = set(self._routed)
         groups = self._optimizer.param_groups
         learning = [any(p.grad is not None for p in group["params"]) for group in groups]
-        seeks = any(learning) and any(self._choice(group).keyword == "head" for group in groups)
-        head = self._head() if seeks else None
+        asks = [
+            self._choice(group).keyword == "head" and not self._loaded(group) for group in groups
+        ]
+        head = self._head() if any(asks) and any(learning) else None
         for index, (group, learns) in enumerate(zip(groups, learning, strict=True)):
             keyword = self._choice(group).keyword
             if index not in self._decided and (learns or (any(learning) and keyword in KEYWORDS)):
@@ -241,9 +248,6 @@ class MaskedLayers:
             and probe.layers
             and self._choice(self._groups[weight]).keyword == "head"
         ]
-        routed = {w for group in self._optimizer.param_groups for w in self._loaded(group)}
-        if any(w in routed and p.last_call for w, p in self._finder.probes.items()):
-            return None
         linear, last_call, probe = max(candidates, key=lambda c: c[:2], default=(True, 0, None))
         foreign_call, foreign = self._finder.foreign
         if foreign_call and (foreign_call > last_call or not linear):
@@ -253,8 +257,7 @@ class MaskedLayers:
         shapes, size = self._finder.shapes, len(probe.weight)
         if shapes and not any(size in shape[1:] for shape in shapes):
             return self.warn(NO_HEAD.format(NOT_LOGITS.format(probe.name, size)))
-        weights = set(self._finder.returned)
-        returned = [p.name for _, _, p in candidates if p.weight in weights]
+        returned = [p.name for _, _, p in candidates if p.weight in self._finder.returned]
         if len(returned) > 1:
             self.warn(SEVERAL.format(", ".join(map(repr, returned)), probe.name))
         return probe.weight

@@ -32,7 +32,6 @@ class Options:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        LayerChoice(self.layers)
         if self.method not in get_args(MethodName):
             names = ", ".join(map(repr, get_args(MethodName)))
             raise ValueError(f"method must be one of {names}, got {self.method!r}")
@@ -50,6 +49,7 @@ class Options:
         self._require("exploration", lambda e: _is_finite(e) and e < 1, "in [0, 1)")
         self._require("shrink", _is_finite, "at least 0, and finite")
         self._require("seed", _is_integer, "an integer")
+        LayerChoice(self.layers)
         if self.method == "algorithm3" and self.sparsity == 1:
             raise ValueError(
                 "sparsity must be below 1 for method='algorithm3', whose exponent is "

@@ -114,6 +114,8 @@ class Routed(Selector):
 
     def observe(self) -> None:
         """See `Selector.observe`: a layer needs no activations once it is settled."""
+        if not self.state["steps"]:
+            self._advance()
         now = phase(self.state)
         if now == "form" and self._centres:
             self.probe.observe((self.state[MOMENTS].shape[-1] + 1,), input_sums)
@@ -176,7 +178,8 @@ class Routed(Selector):
 
     def _centred(self, gradient: Tensor, sums: Tensor | None) -> dict[Tensor, Tensor]:
         """Gradients of weight and bias on centred inputs, whose mean is of the past."""
-        if sums is None or not self._centres:
+        # What was observed before the first step may be of the brake.
+        if sums is None or sums.dim() != 1 or not self._centres:
             return {}
         bias = self.probe.layers[0].bias
         now = sums[:-1] / sums[-1].clamp(min=1)

@@ -38,8 +38,9 @@ class RoutedTwin:
         magnitude: rank |W' x| rather than W' x. guard: take rows for dense where `uphill`.
         observe: whether steps that form keep the means of u and of the shares, too.
         shipped: where the library departs from the algorithm, depart as well: the look-ahead takes the
-            rate of the step before, a row without any past gradient is dense (where `.grad` is routed, a
-            row of zeros would never be heard of), a row without any share settles on its largest weights rather than
+            rate of the step before, a row with W' = 0 is dense (where `.grad` is routed, a row of zeros
+            would never be heard of), later steps of a phase weigh more in the shares, a row without any
+            share settles on its largest weights rather than
             on none, no more are kept than carry `cover` of the row's shares, and what is idle fades (see
             `_narrow`).
     """
@@ -65,6 +66,7 @@ class RoutedTwin:
         self.b, self.decay, self.guard, self.shipped = momentum, weight_decay, guard, shipped
         self.cover = cover
         self.sign, self.eta_before, self.progress = -1 if maximize else 1, 0.0, 0.0
+        self.taken, self.since = 0, None
         self.W, self.buffer = [list(row) for row in weight], self._zeros()
         self.gbar, self.ubar, self.share = self._zeros(), self._zeros(), self._zeros()
         self.S = [[True] * self.M for _ in range(self.O)]
@@ -73,17 +75,24 @@ class RoutedTwin:
     def _zeros(self) -> Matrix:
         return [[0.0] * self.M for _ in range(self.O)]
 
-    def _average(self, mean: Matrix, new: Matrix, factor: float = 1.0) -> Matrix:
+    def _average(
+        self, mean: Matrix, new: Matrix, factor: float = 1.0, memory: float | None = None
+    ) -> Matrix:
         if not all(isfinite(factor * value) for row in new for value in row):
             return mean
-        b, ms = self.beta, range(self.M)
+        b, ms = self.beta if memory is None else memory, range(self.M)
         return [[b * mean[c][m] + (1 - b) * factor * new[c][m] for m in ms] for c in range(self.O)]
+
+    def ahead(self, c: int, eta: float) -> list[float]:
+        """W' of a row."""
+        reach = self.tau * (self.eta_before if self.shipped else eta)
+        return [w - reach * v for w, v in zip(self.W[c], self.gbar[c], strict=True)]
 
     def uphill(self, c: int) -> bool:
         """Whether the past mean step of a row went up, or is dead where there is a way down."""
         inner = fsum(u * g for u, g in zip(self.ubar[c], self.gbar[c], strict=True))
         dead = not any(self.ubar[c]) and any(g < 0 for g in self.gbar[c])
-        return inner < 0 or dead or (self.shipped and not any(self.gbar[c]))
+        return inner < 0 or dead or (self.shipped and not any(self.ahead(c, 0.0)))
 
     def routed(
         self, x: Matrix, delta: Matrix, eta: float, phase: str
@@ -91,9 +100,8 @@ class RoutedTwin:
         """g, u and the gate constants of a batch, and the gradient that backward leaves."""
         all_c, all_m = range(self.O), range(self.M)
         g, u, s, left = self._zeros(), self._zeros(), self._zeros(), self._zeros()
-        reach = self.tau * (self.eta_before if self.shipped else eta)
         for c in all_c:
-            ahead = [w - reach * v for w, v in zip(self.W[c], self.gbar[c], strict=True)]
+            ahead = self.ahead(c, eta)
             for x_n, delta_n in zip(x, delta, strict=True):
                 R = self.S[c] if self.closed[c] else routes(ahead, x_n, self.K, self.magnitude)
                 for m in all_m:
@@ -101,7 +109,10 @@ class RoutedTwin:
                     u[c][m] += delta_n[c] * x_n[m] if R[m] else 0.0
                     s[c][m] += (ahead[m] * delta_n[c] * x_n[m]) ** 2 if R[m] else 0.0
             dense = phase == "form" or self.closed[c] or (self.guard and self.uphill(c))
-            left[c] = [v if kept else 0.0 for v, kept in zip((g if dense else u)[c], self.S[c])]
+            left[c] = [
+                v if kept else 0.0
+                for v, kept in zip((g if dense else u)[c], self.S[c], strict=True)
+            ]
         return g, u, s, left
 
     def step(
@@ -121,7 +132,7 @@ class RoutedTwin:
         Args:
             x, delta: inputs, N x M, and gradients of the outputs, N x O.
             lr, brake: eta is their product.
-            phase: "form", plain SGD, or "route". narrow: see `_narrow`.
+            phase: "form", plain SGD, or "brake" and "route". narrow: see `_narrow`.
             settle: call `settle` after the update.
             grad: .grad where it is not what backward left: clipped, unscaled, averaged, penalised.
         """
@@ -143,16 +154,26 @@ class RoutedTwin:
             self.gbar = self._average(self.gbar, grad, self.sign)
         else:
             self.gbar = self._average(self.gbar, g, f)
-        if phase == "route" or self.observe:
+        if phase != "form" or self.observe:
             self.ubar = self._average(self.ubar, u, f)
             mean = fsum(value for row in s for value in row) / (self.O * self.M)
             if mean > 0:
-                self.share = self._average(self.share, s, 1 / mean)
+                self.share = self._average(self.share, s, 1 / mean, self._memory(phase))
         if settle:
             self.settle()
         self._narrow(narrow if phase == "route" else 0.0)
         self.eta_before = eta
+        self.taken += 1
         return Snapshot(*([list(row) for row in rows] for rows in (self.W, self.buffer, self.S)))
+
+    def _memory(self, phase: str) -> float:
+        """Of the shares: as shipped n / (n + 2), so that step n of a phase has the weight n + 1."""
+        if not self.shipped:
+            return self.beta
+        if phase == "route" and self.since is None:
+            self.since = self.taken
+        n = self.taken - (self.since or 0)
+        return n / (n + 2)
 
     def settle(self) -> None:
         """Close open rows on the K largest shares; on the steepest ways down if there are none."""
@@ -173,15 +194,20 @@ class RoutedTwin:
     def _narrow(self, amount: float) -> None:
         """Open rows lose what is idle, 1 - pi of it; closed ones keep inside their supports.
 
-        The algorithm soft-thresholds by amount (1 - pi). As shipped, the amount is the progress p of the
-        phase, and a weight fades by 1 - (1 - pi) dp / (1 - p): what is never selected is gone at p = 1.
+        The algorithm soft-thresholds by amount (1 - pi). As shipped, the amount is the progress of the
+        phase, and in its first half, p = 2 amount, a weight fades by 1 - (1 - pi) dp / (1 - p): what is
+        never selected is gone at p = 1.
         """
+        if self.shipped:
+            amount = min(1.0, 2 * amount)
         for c, S in enumerate(self.S):
             pi = waterfilled_row(self.share[c], self.K, 0.0) if any(self.share[c]) else None
             for m, w in enumerate(self.W[c]):
                 idle = 1 - (pi[m] if pi else self.K / self.M)
                 if self.closed[c]:
                     self.W[c][m], self.buffer[c][m] = (w, self.buffer[c][m]) if S[m] else (0.0, 0.0)
+                elif self.shipped and self.progress >= 1:
+                    pass
                 elif amount and self.shipped:
                     self.W[c][m] = w * (1 - idle * (amount - self.progress) / (1 - self.progress))
                 elif amount:

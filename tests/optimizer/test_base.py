@@ -118,8 +118,8 @@ def test_unrouted_parameters_of_a_routed_model_are_the_bases_bit_for_bit(
         optimizer.step()
     equal = [torch.equal(p, twin) for p, twin in zip(model.parameters(), twins, strict=True)]
     names = [name for name, _ in model.named_parameters()]
-    # Algorithm 3 and the brake select in `.grad`, and the update is the base's.
-    as_selected = method in (METHODS["algorithm3"], METHODS["brake"])
+    # Algorithm 3 selects in `.grad`, and the update is the base's.
+    as_selected = method == METHODS["algorithm3"]
     assert dict(zip(names, equal, strict=True)) == {
         "0.weight": True,
         "0.bias": True,
@@ -134,7 +134,7 @@ def test_unrouted_parameters_of_a_routed_model_are_the_bases_bit_for_bit(
 @bases
 def test_step_leaves_gradients_alone(base: tuple, method: dict, kernel: str) -> None:
     """But for torch's own foreach Nesterov without decay, which adds the momentum to them."""
-    (kind, plain, arguments), model = base, MLP.model()
+    (kind, _, arguments), model = base, MLP.model()
     optimizer = kind(model.parameters(), **arguments, **method, **KERNELS[kernel])
     torchs_own = (
         kernel == "foreach" and arguments.get("nesterov") and "weight_decay" not in arguments
@@ -281,7 +281,9 @@ def test_a_settled_layer_has_no_hook_and_a_plain_forward(base: tuple) -> None:
 
 def test_gradients_off_the_support_are_0_for_the_user_too() -> None:
     model = MLP.model()
-    optimizer = InterpretableSGD(model.parameters(), lr=0.1, brake=0, form=1, settle=2, block_size=3)
+    optimizer = InterpretableSGD(
+        model.parameters(), lr=0.1, brake=0, form=1, settle=2, block_size=3
+    )
     train(model, optimizer, MLP.batches(3))
     head = model[2].weight
     assert torch.equal(head.grad != 0, head != 0)
@@ -290,7 +292,9 @@ def test_gradients_off_the_support_are_0_for_the_user_too() -> None:
 def test_what_is_written_off_the_support_does_not_stay() -> None:
     """The certificate of Theorem H is held by the step, whoever writes into the weight."""
     model = MLP.model()
-    optimizer = InterpretableSGD(model.parameters(), lr=0.1, brake=0, form=1, settle=2, block_size=3)
+    optimizer = InterpretableSGD(
+        model.parameters(), lr=0.1, brake=0, form=1, settle=2, block_size=3
+    )
     train(model, optimizer, MLP.batches(3))
     support = model[2].weight != 0
     model[2].weight.data += 1.0

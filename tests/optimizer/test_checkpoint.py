@@ -11,22 +11,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from interpretable_sgd import BlockSizeScheduler, InterpretableSGD
-from interpretable_sgd.optimizer import update
-from tests.models import CASES, CLASSES, MLP, Batch, same, train, weights
+from interpretable_sgd import InterpretableAdamW, InterpretableSGD
+from tests.models import CASES, CLASSES, METHODS, MLP, Batch, same, train, weights
 
+pytestmark = pytest.mark.filterwarnings("ignore:Algorithm 3 as printed")
 MODES = {
-    "default": {"horizon": 6},
-    "narrow": {"horizon": 0},
-    "systematic": {"horizon": 0, "draw": "systematic"},
-    "shared-current": {"mask": "shared-current", "horizon": 0},
-    "unbiased": {"correction": "unbiased"},
-    "per-sample": {"mask": "per-sample"},
-    "per-sample, paper": {"mask": "per-sample", "probabilities": "paper"},
-    "softmax": {"lipschitz": "softmax", "horizon": 0},
+    "scheduled": {},
+    "brake": METHODS["brake"],
+    "form": METHODS["form"],
+    "route": METHODS["route"],
+    "settled": METHODS["settle"],
+    "through all phases": {"brake": 2, "form": 4, "settle": 6, "block_size": 3},
+    "shared": METHODS["shared"],
+    "shared, narrowing": METHODS["shared, narrowing"],
+    "algorithm3": METHODS["algorithm3"],
 }
 modes = pytest.mark.parametrize("mode", MODES.values(), ids=list(MODES))
-pytestmark = pytest.mark.filterwarnings("ignore:masks per sample")
+KINDS = {"SGD": (InterpretableSGD, {"momentum": 0.9}), "AdamW": (InterpretableAdamW, {})}
+kinds = pytest.mark.parametrize("kind", KINDS)
 
 
 def through_a_file(state: Any) -> Any:
@@ -37,25 +39,19 @@ def through_a_file(state: Any) -> Any:
 
 
 class Run:
-    """Model, optimizer and two schedulers, as a process has them."""
+    """Model, optimizer and scheduler, as a process has them."""
 
-    def __init__(self, name: str, start: int = 0, **options) -> None:
+    def __init__(self, name: str, start: int = 0, kind: str = "SGD", **options) -> None:
         self.model = CASES[name].model(start)
-        self.optimizer = InterpretableSGD(
-            self.model.parameters(), **({"lr": 0.1, "momentum": 0.9} | options)
-        )
+        optimizer, own = KINDS[kind]
+        self.optimizer = optimizer(self.model.parameters(), **({"lr": 0.1} | own | options))
         self.rates = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, 8)
-        self.blocks = BlockSizeScheduler(self.optimizer, total_steps=5, start=1)
 
     def parts(self) -> tuple[Any, ...]:
-        return self.model, self.optimizer, self.rates, self.blocks
+        return self.model, self.optimizer, self.rates
 
     def train(self, batches: list[Batch]) -> None:
-        def after() -> None:
-            self.rates.step()
-            self.blocks.step()
-
-        train(self.model, self.optimizer, batches, after)
+        train(self.model, self.optimizer, batches, self.rates.step)
 
     def everything(self) -> list[Tensor]:
         states = [self.optimizer.state[p] for p in self.model.parameters()]
@@ -68,27 +64,31 @@ class Run:
     "`state_dict`, `torch.save`, `weights_only=True`",
     "a resumed run continues bit for bit",
 )
+@kinds
 @modes
-@pytest.mark.parametrize("name", CASES)
-def test_a_resumed_run_continues_bit_for_bit(name: str, mode: dict) -> None:
+@pytest.mark.parametrize("at", [1, 3, 5, 7])
+@pytest.mark.parametrize("name", ["mlp", "convolution head"])
+def test_a_resumed_run_continues_bit_for_bit(name: str, at: int, mode: dict, kind: str) -> None:
     batches = CASES[name].batches(8)
-    straight = Run(name, **mode)
+    straight = Run(name, kind=kind, **mode)
     straight.train(batches)
 
-    first = Run(name, **mode)
-    first.train(batches[:4])
+    first = Run(name, kind=kind, **mode)
+    first.train(batches[:at])
     saved = through_a_file([part.state_dict() for part in first.parts()])
-    # Other weights, and an option that the checkpoint overrules.
-    second = Run(name, start=5, **(mode | {"block_size": 2, "seed": 9}))
+    # Other weights, and options that the checkpoint overrules.
+    second = Run(name, start=5, kind=kind, **(mode | {"block_size": 2, "seed": 9}))
     for part, state in zip(second.parts(), saved, strict=True):
         part.load_state_dict(state)
-    second.train(batches[4:])
+    assert second.optimizer.phase == first.optimizer.phase
+    second.train(batches[at:])
+    assert second.optimizer.phase == straight.optimizer.phase
     assert same(second.everything(), straight.everything())
     read, expected = second.optimizer.routed_units(), straight.optimizer.routed_units()
     assert read.keys() == expected.keys() != set()
-    for layer in read:
-        assert same(read[layer][:3], expected[layer][:3])
-        assert read[layer].block_size == expected[layer].block_size
+    for layer, units in read.items():
+        for ours, theirs in zip(units, expected[layer], strict=True):
+            assert torch.equal(ours, theirs) if isinstance(ours, Tensor) else ours == theirs
 
 
 @modes
@@ -107,8 +107,8 @@ def test_the_running_model_may_be_set_back(mode: dict) -> None:
 
 
 def test_a_checkpoint_from_before_the_first_step() -> None:
-    straight, fresh = (Run("mlp", horizon=3) for _ in range(2))
-    other = Run("mlp", start=4, horizon=3)
+    straight, fresh = (Run("mlp", **METHODS["route"]) for _ in range(2))
+    other = Run("mlp", start=4, **METHODS["route"])
     for part, state in zip(other.parts(), fresh.parts(), strict=True):
         part.load_state_dict(through_a_file(state.state_dict()))
     straight.train(MLP.batches())
@@ -123,7 +123,8 @@ def test_a_loaded_state_is_not_shared() -> None:
     other = Run("mlp")
     other.optimizer.load_state_dict(state)
     # momentum buffers are torch.optim.SGD's own, which shares them
-    own = {key: run.optimizer.state[run.model[2].weight][key] for key in update.TENSORS}
+    state = run.optimizer.state[run.model[2].weight]
+    own = {key: value for key, value in state.items() if key in ("moments", "support")}
     before = {key: tensor.clone() for key, tensor in own.items()}
     other.train(MLP.batches())
     assert same(own.values(), before.values())
@@ -145,7 +146,7 @@ def test_routed_layers_come_from_the_checkpoint(layers: Any) -> None:
 
 def test_statistics_of_half_precision_parameters_stay_float32() -> None:
     batches = [(x.bfloat16(), y) for x, y in MLP.batches(6)]
-    straight, first, second = (Run("mlp", horizon=0) for _ in range(3))
+    straight, first, second = (Run("mlp", **METHODS["route"]) for _ in range(3))
     for run in (straight, first, second):
         run.model.bfloat16()
     straight.train(batches)
@@ -153,7 +154,7 @@ def test_statistics_of_half_precision_parameters_stay_float32() -> None:
     for part, state in zip(second.parts(), first.parts(), strict=True):
         part.load_state_dict(through_a_file(state.state_dict()))
     state = second.optimizer.state[second.model[2].weight]
-    assert state["moments"].dtype == state["selected"].dtype == torch.float32
+    assert state["moments"].dtype == torch.float32
     assert not torch.equal(state["moments"], state["moments"].bfloat16().float())
     assert state["momentum_buffer"].dtype == torch.bfloat16
     second.train(batches[3:])
@@ -164,9 +165,9 @@ def test_statistics_of_half_precision_parameters_stay_float32() -> None:
     "State", "a checkpoint loaded into a model of another dtype", "statistics keep their width"
 )
 def test_a_checkpoint_may_change_the_dtype_of_a_model() -> None:
-    run = Run("mlp", horizon=0)
+    run = Run("mlp", **METHODS["route"])
     run.train(MLP.batches())
-    wide = Run("mlp", horizon=0)
+    wide = Run("mlp", **METHODS["route"])
     wide.model.double()
     for part, state in zip(wide.parts(), run.parts(), strict=True):
         part.load_state_dict(through_a_file(state.state_dict()))
@@ -202,20 +203,17 @@ def test_a_checkpoint_of_torch_sgd_leaves_the_options_of_groups_alone() -> None:
     dense = torch.optim.SGD([{"params": group} for group in groups], lr=0.1)
     optimizer = InterpretableSGD(
         [
-            {"params": groups[0], "layers": "all", "block_size": 3, "shrink": 0.0},
+            {"params": groups[0], "layers": "all", "block_size": 3, "form": 7},
             {"params": groups[1], "layers": "none"},
         ],
         lr=0.2,
-        memory=0.5,
+        settle=9,
     )
-    before = [
-        (g["layers"], g["block_size"], g["shrink"], g["memory"]) for g in optimizer.param_groups
-    ]
+    names = ("layers", "block_size", "form", "settle")
+    before = [tuple(group[name] for name in names) for group in optimizer.param_groups]
     optimizer.load_state_dict(dense.state_dict())
-    after = [
-        (g["layers"], g["block_size"], g["shrink"], g["memory"]) for g in optimizer.param_groups
-    ]
-    assert after == before == [("all", 3, 0.0, 0.5), ("none", 5, 30.0, 0.5)]
+    after = [tuple(group[name] for name in names) for group in optimizer.param_groups]
+    assert after == before == [("all", 3, 7, 9), ("none", 5, None, 9)]
     train(model, optimizer, MLP.batches())
     assert list(optimizer.routed_units()) == ["0"]
 
@@ -233,17 +231,16 @@ def test_torch_sgd_loads_our_checkpoint() -> None:
 def test_a_pre_hook_may_reorder_the_loaded_state() -> None:
     """As torch's documentation does to load by name: the hook's dict is what counts."""
     model, twin = MLP.model(), MLP.model()
-    optimizer = InterpretableSGD(model.parameters(), lr=0.1, layers="all", horizon=0)
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, layers="all", **METHODS["route"])
     train(model, optimizer, MLP.batches())
     backwards = list(twin.parameters())[::-1]
-    other = InterpretableSGD(backwards, lr=0.1, layers="all", horizon=0)
+    other = InterpretableSGD(backwards, lr=0.1, layers="all", **METHODS["route"])
 
     def reordered(_: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any]:
         (group,) = state["param_groups"]
         last = len(group["params"]) - 1
         moved = {last - key: value for key, value in state["state"].items()}
-        routed = sorted(last - position for position in group["routed"])
-        return {"state": moved, "param_groups": [group | {"routed": routed}]}
+        return {"state": moved, "param_groups": [group]}
 
     other.register_load_state_dict_pre_hook(reordered)
     other.load_state_dict(optimizer.state_dict())
@@ -253,8 +250,7 @@ def test_a_pre_hook_may_reorder_the_loaded_state() -> None:
         if isinstance(layer, nn.Linear):
             left, right = optimizer.state[layer.weight], other.state[layer_twin.weight]
             assert torch.equal(left["moments"], right["moments"])
-            assert torch.equal(left["selected"], right["selected"])
-            assert left["routed_steps"] == right["routed_steps"]
+            assert left["steps"] == right["steps"] == 4
 
 
 def test_a_state_of_other_groups_is_an_error(model: nn.Module) -> None:
@@ -273,15 +269,15 @@ def test_a_state_without_any_statistics_warns(
     lost: tuple[int, ...], recwarn: pytest.WarningsRecorder
 ) -> None:
     """Of every routed layer: one that has never run may well have none."""
-    run, fresh = (Run("mlp", layers="all", horizon=0) for _ in range(2))
+    run, fresh = (Run("mlp", layers="all", **METHODS["route"]) for _ in range(2))
     run.train(MLP.batches())
     state = run.optimizer.state_dict()
     for number in lost:
         del state["state"][number]
     fresh.optimizer.load_state_dict(state)
-    names = "param_groups[0][0], param_groups[0][2]"
-    expected = [f"the loaded state routes {names}"] if len(lost) == 2 else []
+    expected = ["the loaded state is of phase 'route'"] if len(lost) == 2 else []
     assert [str(warning.message).split(", but")[0] for warning in recwarn] == expected
+    fresh.train(MLP.batches(2))
 
 
 def test_a_loaded_state_that_routes_what_does_not_run_is_an_error() -> None:
@@ -289,14 +285,14 @@ def test_a_loaded_state_that_routes_what_does_not_run_is_an_error() -> None:
     run.train(MLP.batches())
     fresh.optimizer.load_state_dict(run.optimizer.state_dict())
     sum(parameter.square().sum() for parameter in fresh.model.parameters()).backward()
-    match = r"^layers='head' routes parameters .*: param_groups\[0\]\[2\]; nothing was updated"
+    match = r"^layers='head' routes parameters .*: parameter 2; nothing was updated"
     with pytest.raises(RuntimeError, match=match):
         fresh.optimizer.step()
     fresh.optimizer.detach()
 
 
 def test_a_layer_that_runs_only_after_the_first_step_keeps_the_loaded_statistics() -> None:
-    run, fresh = (Run("mlp", layers="all", horizon=0) for _ in range(2))
+    run, fresh = (Run("mlp", layers="all", **METHODS["route"]) for _ in range(2))
     run.train(MLP.batches())
     fresh.optimizer.load_state_dict(run.optimizer.state_dict())
     body, _, head = fresh.model
@@ -329,17 +325,67 @@ def test_copies_of_model_and_optimizer_continue_bit_for_bit(
     assert twins_optimizer.param_groups[1]["layers"] == optimizer.defaults["layers"]
 
 
+CHOICES = {
+    "keyword": lambda model: "all",
+    "name": lambda model: "2",
+    "module": lambda model: model[2],
+    "modules": lambda model: [model[0], model[2]],
+    "function": lambda model: chooses_last,
+}
+
+
+def chooses_last(name: str, layer: nn.Module) -> bool:
+    """A choice that pickle finds."""
+    return name == "2"
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+@pytest.mark.parametrize("attached", [False, True])
+@pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, pickled])
-def test_a_copy_before_the_first_step_finds_its_own_layers(
-    duplicate: Callable[[Any], Any],
+def test_a_copy_finds_its_own_layers(
+    duplicate: Callable[[Any], Any], choice: str, attached: bool, steps: int
 ) -> None:
+    """Before the first step, too, and whatever `layers` is."""
     model = MLP.model()
-    optimizer = InterpretableSGD(model.parameters(), lr=0.1, layers="all", model=model)
+    options = METHODS["route"] | {"layers": CHOICES[choice](model)}
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, **options)
+    if attached:
+        optimizer.attach(model)
+    train(model, optimizer, MLP.batches(steps))
     twin, twins_optimizer = duplicate((model, optimizer))
     train(model, optimizer, MLP.batches())
     train(twin, twins_optimizer, MLP.batches())
     assert same(twin.parameters(), model.parameters())
-    assert list(twins_optimizer.routed_units()) == ["0", "2"]
+    assert list(twins_optimizer.routed_units()) == list(optimizer.routed_units()) != []
+
+
+def test_a_state_from_before_the_first_step_routes_what_the_optimizer_chooses() -> None:
+    """Not every layer, though the state comes from layers that were chosen by module."""
+    model, twin = MLP.model(), MLP.model()
+    early = InterpretableSGD(model.parameters(), lr=0.1, layers=model[0])
+    fresh = InterpretableSGD(twin.parameters(), lr=0.1, layers="head")
+    fresh.load_state_dict(through_a_file(early.state_dict()))
+    train(twin, fresh, MLP.batches(2))
+    assert list(fresh.routed_units()) == ["2"]
+
+
+@pytest.mark.row(
+    "State", "a checkpoint of `torch.optim.AdamW`", "moments go on, routing starts afresh"
+)
+def test_a_checkpoint_of_torch_adamw_loads() -> None:
+    model, plain = MLP.model(), MLP.model()
+    dense = torch.optim.AdamW(plain.parameters(), lr=0.01)
+    train(plain, dense, MLP.batches())
+    optimizer = InterpretableAdamW(model.parameters(), lr=0.3, block_size=1000)
+    model.load_state_dict(plain.state_dict())
+    optimizer.load_state_dict(through_a_file(dense.state_dict()))
+    (group,) = optimizer.param_groups
+    assert group["lr"] == 0.01 and group["block_size"] == 1000
+    train(model, optimizer, MLP.batches())
+    train(plain, dense, MLP.batches())
+    assert same(model.parameters(), plain.parameters())
+    assert list(optimizer.routed_units()) == ["2"]
 
 
 def test_the_state_is_that_of_torch_sgd_but_for_routed_weights() -> None:
@@ -347,21 +393,22 @@ def test_the_state_is_that_of_torch_sgd_but_for_routed_weights() -> None:
     optimizer = InterpretableSGD(model.parameters(), lr=0.1, momentum=0.9)
     train(model, optimizer, MLP.batches())
     keys = {index: set(state) for index, state in optimizer.state_dict()["state"].items()}
-    own = {"moments", "drift", "selected", "routed_steps", "peak_lr"}
+    own = {"moments", "steps", "held", "peak_lr", "last_lr", "phase", "braked", "formed"}
+    own |= {"progress", "asked", "settled_at", "is_head"}
     dense = {"momentum_buffer"}
     assert keys == {0: dense, 1: dense, 2: dense | own, 3: dense}
 
 
 def test_loading_between_forward_and_step_keeps_the_loaded_state() -> None:
     """Statistics of the old weights do not leak into the loaded run."""
-    run = Run("mlp", horizon=0)
+    run = Run("mlp", **METHODS["route"])
     run.train(MLP.batches(2))
     saved = [copy.deepcopy(part.state_dict()) for part in run.parts()]
     x, y = MLP.batches()[0]
     cross_entropy(run.model(50 * x), y).backward()
     for part, state in zip(run.parts(), saved, strict=True):
         part.load_state_dict(state)
-    straight = Run("mlp", horizon=0)
+    straight = Run("mlp", **METHODS["route"])
     straight.train(MLP.batches(4))
     run.train(MLP.batches(4)[2:])
     assert same(run.everything(), straight.everything())

@@ -153,10 +153,10 @@ def test_fade_by_hand() -> None:
     twin = RoutedTwin([[1.0, -1.0, 0.1, 1.0]], block_size=2, shipped=True)
     twin.share = [[9.0, 1.0, 1.0, 0.0]]
     nothing = [[0.0] * 4], [[0.0]]
-    assert twin.step(*nothing, lr=0.1, narrow=0.5).weight[0] == pytest.approx(
+    assert twin.step(*nothing, lr=0.1, narrow=0.25).weight[0] == pytest.approx(
         [1, -0.75, 0.075, 0.5]
     )
-    assert twin.step(*nothing, lr=0.1, narrow=0.9).weight[0][3] == pytest.approx(0.1)
+    assert twin.step(*nothing, lr=0.1, narrow=0.45).weight[0][3] == pytest.approx(0.1)
 
 
 def test_a_row_without_shares_keeps_its_largest_weights_as_shipped() -> None:

@@ -115,7 +115,18 @@ def test_routing_options_are_keyword_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "gone", ["lipschitz", "mask", "draw", "probabilities", "floor", "horizon", "memory", "model", "lookahead"]
+    "gone",
+    [
+        "lipschitz",
+        "mask",
+        "draw",
+        "probabilities",
+        "floor",
+        "horizon",
+        "memory",
+        "model",
+        "lookahead",
+    ],
 )
 def test_there_are_no_other_options(gone: str) -> None:
     with pytest.raises(TypeError, match=f"unexpected keyword argument '{gone}'"):

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import lr_scheduler as schedulers
 
 from interpretable_sgd import InterpretableAdamW, InterpretableSGD
-from interpretable_sgd.optimizer.phases import Clock, clock
+from interpretable_sgd.optimizer.phases import PHASES, Clock, clock
 
 Schedule = Callable[[torch.optim.Optimizer], Any]
 UNITS, CLASSES = 9, 3
@@ -22,25 +22,25 @@ UNITS, CLASSES = 9, 3
 
 
 @pytest.mark.parametrize(
-    ("form", "settle", "scheduled", "expected"),
+    ("given", "scheduled", "expected"),
     [
-        (None, None, True, (0.8, 0.5)),
-        (None, None, False, (500, 1000)),
-        (800, None, False, (800, 1600)),
-        (100, None, False, (100, 1000)),
-        (100, None, True, (100, 0.5)),
-        (0.9, None, True, (0.9, 0.5)),
-        (None, 40, True, (0.8, 40)),
-        (None, math.inf, False, (500, math.inf)),
-        (0, 0, True, (0, 0)),
+        ((None, None, None), True, (0.8, 0.5, 0.25)),
+        ((None, None, None), False, (250, 500, 750)),
+        ((None, 100, None), False, (50, 100, 750)),
+        ((None, 800, None), False, (250, 800, 1200)),
+        ((None, 100, None), True, (50, 100, 0.25)),
+        ((None, 0.9, None), True, (0.8, 0.9, 0.25)),
+        ((0, None, 40), True, (0, 0.5, 40)),
+        ((None, None, math.inf), False, (250, 500, math.inf)),
+        ((0, 0, 0), True, (0, 0, 0)),
     ],
 )
-def test_what_is_not_given_follows_the_schedule(form, settle, scheduled, expected) -> None:
-    assert clock(form, settle, scheduled) == expected
+def test_what_is_not_given_follows_the_schedule(given, scheduled, expected) -> None:
+    assert clock(*given, scheduled) == expected
 
 
 @pytest.mark.parametrize(
-    ("form", "steps", "rate", "peak", "formed"),
+    ("brake", "steps", "rate", "peak", "braked"),
     [
         (3, 2, 0.1, 0.1, False),
         (3, 3, 0.1, 0.1, True),
@@ -48,10 +48,28 @@ def test_what_is_not_given_follows_the_schedule(form, settle, scheduled, expecte
         (0.5, 9, 0.05, 0.1, True),
         (0.5, 9, 0.0, 0.1, True),
         (0.5, 9, 0.0, 0.0, False),
+        (math.inf, 10**9, 0.0, 1.0, False),
     ],
 )
-def test_forming_ends_by_steps_or_by_the_rate(form, steps, rate, peak, formed) -> None:
-    assert Clock(form, math.inf).has_formed(steps, rate, peak) == formed
+def test_the_brake_ends_by_steps_or_by_the_rate(brake, steps, rate, peak, braked) -> None:
+    assert Clock(brake, math.inf, math.inf).has_braked(steps, rate, peak) == braked
+
+
+@pytest.mark.parametrize(
+    ("form", "steps", "rate", "braked", "formed"),
+    [
+        (30, 29, 1.0, 10, False),
+        (30, 30, 1.0, 10, True),
+        (0.5, 60, 0.51, 30, False),
+        (0.5, 60, 0.5, 30, True),
+        # A drop through both rates at once: two thirds of the brake are left to forming.
+        (0.5, 49, 0.1, 30, False),
+        (0.5, 50, 0.1, 30, True),
+        (0.5, 1, 0.1, 0, True),
+    ],
+)
+def test_forming_ends_by_steps_or_by_the_rate(form, steps, rate, braked, formed) -> None:
+    assert Clock(0, form, math.inf).has_formed(steps, rate, 1.0, braked) == formed
 
 
 @pytest.mark.parametrize(
@@ -65,15 +83,15 @@ def test_forming_ends_by_steps_or_by_the_rate(form, steps, rate, peak, formed) -
         ((0.8, 0.5), 100, 0.65, 30, 0.5),
         ((0.8, 0.5), 100, 0.9, 30, 0.0),
         ((0.8, 0.5), 100, 0.1, 30, 1.0),
-        # A drop through both rates at once: two thirds of forming are left to routing.
-        ((0.8, 0.5), 40, 0.1, 30, 0.5),
-        ((0.8, 0.5), 50, 0.1, 30, 1.0),
+        # A drop through both rates at once: a third of the steps before is left to routing.
+        ((0.8, 0.5), 35, 0.1, 30, 0.5),
+        ((0.8, 0.5), 40, 0.1, 30, 1.0),
         ((10, 0.5), 40, 0.75, 10, 0.5),
         ((0.8, 40), 35, 0.1, 30, 0.5),
     ],
 )
 def test_progress_of_routing(limits, steps, rate, formed, progress) -> None:
-    assert Clock(*limits).progress(steps, rate, 1.0, formed) == pytest.approx(progress)
+    assert Clock(0, *limits).progress(steps, rate, 1.0, formed) == pytest.approx(progress)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +103,7 @@ def test_progress_of_routing(limits, steps, rate, formed, progress) -> None:
     ],
 )
 def test_a_clock_says_when_it_settles(settle: float, text: str) -> None:
-    assert str(Clock(0, settle)) == text
+    assert str(Clock(0, 0, settle)) == text
 
 
 # Runs.
@@ -100,6 +118,7 @@ class Run:
         self.optimizer = kind(self.layer.parameters(), **({"lr": 0.1, "block_size": 2} | options))
         self.schedule = schedule(self.optimizer) if schedule else None
         self.phases: list[str] = []
+        self.rates: list[float] = []
         self.reads: list[int] = []
 
     def step(self) -> None:
@@ -107,6 +126,7 @@ class Run:
         x, y = torch.randn(8, UNITS).relu(), torch.randint(CLASSES, (8,))
         loss = cross_entropy(self.layer(x), y)
         loss.backward()
+        self.rates.append(float(self.optimizer.param_groups[0]["lr"]))
         self.optimizer.step()
         if isinstance(self.schedule, schedulers.ReduceLROnPlateau):
             self.schedule.step(1.0)
@@ -125,114 +145,202 @@ class Run:
         return self.phases.index(phase) + 1 if phase in self.phases else None
 
 
-def lasted(run: Run) -> tuple[int | None, int | None]:
-    """Steps of forming, and steps until the layer has settled; phases never go back."""
-    order = ["form", "route", "settle"]
-    ranks = [order.index(phase) for phase in run.phases]
+def lasted(run: Run) -> tuple[int | None, int | None, int | None]:
+    """Steps taken when forming, routing and the settled phase began; phases never go back."""
+    ranks = [PHASES.index(phase) for phase in run.phases]
     assert ranks == sorted(ranks)
     settled = run.began("settle")
     if settled:
         assert max(run.reads[settled - 1 :]) <= 2
-    return run.began("route"), settled
+    return run.began("form"), run.began("route"), settled
 
 
-# Of 100 steps. The first rate of at most .8 of the largest ends forming with its own step; no rate here
-# is .8 or .5 but for rounding.
-SCHEDULES: dict[str, tuple[Schedule, tuple[int | None, int | None]]] = {
-    "cosine": (lambda o: schedulers.CosineAnnealingLR(o, 101), (31, 52)),
-    "multi-step": (lambda o: schedulers.MultiStepLR(o, [30, 60]), (31, 52)),
-    "small steps": (lambda o: schedulers.StepLR(o, 10, gamma=0.85), (21, 51)),
-    "linear": (lambda o: schedulers.LinearLR(o, 1.0, 1e-9, 101), (22, 52)),
-    "polynomial": (lambda o: schedulers.PolynomialLR(o, 101), (22, 52)),
-    "exponential": (lambda o: schedulers.ExponentialLR(o, 0.98), (13, 36)),
-    "warm-up, cosine": (
-        lambda o: schedulers.SequentialLR(
-            o,
-            [schedulers.LinearLR(o, 0.01, 1.0, 20), schedulers.CosineAnnealingLR(o, 80)],
-            [20],
-        ),
-        (45, 75),
+UNSETTLED = (
+    r"layer 'Linear' has not settled: a row reads up to 9 connections, not 2. It settles .*; "
+    r"optimizer.settle\(\) cuts at the next step"
+)
+
+
+def heard(read: Callable[[], Any]) -> list[str]:
+    with warnings.catch_warnings(record=True) as record:
+        warnings.simplefilter("always")
+        read()
+    return [str(warning.message) for warning in record]
+
+
+def by_rule(rates: list[float]) -> tuple[int | None, int | None, int | None]:
+    """The rule in a loop: .8, .5 and .25 of the peak; at least 2/3 and 1/3 of the steps before."""
+    began: dict[str, int] = {}
+    peak = progress = 0.0
+    for step, rate in enumerate(rates, start=1):
+        peak = max(peak, rate)
+        share = rate / peak if peak else 1.0
+        if "route" in began:
+            fallen = min((0.5 - share) / 0.25, (step - began["route"]) / (began["route"] / 3))
+            progress = max(progress, fallen)
+            if progress >= 1:
+                began.setdefault("settle", step)
+            continue
+        if rate <= 0.8 * peak:
+            began.setdefault("form", step)
+        if rate <= 0.5 * peak and step - began["form"] >= 2 / 3 * began["form"]:
+            began["route"] = step
+    return began.get("form"), began.get("route"), began.get("settle")
+
+
+def test_the_rule_under_a_cosine() -> None:
+    """30 % brake, 20 % forming, 17 % routing."""
+    rates = [0.1 * (1 + math.cos(math.pi * t / 1000)) for t in range(1000)]
+    assert by_rule(rates) == (297, 501, 668)
+
+
+SCHEDULES: dict[str, Schedule] = {
+    "cosine": lambda o: schedulers.CosineAnnealingLR(o, 100),
+    "multi-step": lambda o: schedulers.MultiStepLR(o, [30, 60]),
+    "small steps": lambda o: schedulers.StepLR(o, 10, gamma=0.75),
+    "linear": lambda o: schedulers.LinearLR(o, 1.0, 1e-9, 100),
+    "polynomial": lambda o: schedulers.PolynomialLR(o, 100),
+    "exponential": lambda o: schedulers.ExponentialLR(o, 0.97),
+    "warm-up, cosine": lambda o: schedulers.SequentialLR(
+        o,
+        [schedulers.LinearLR(o, 0.01, 1.0, 20), schedulers.CosineAnnealingLR(o, 80)],
+        [20],
     ),
-    "one cycle": (lambda o: schedulers.OneCycleLR(o, 0.3, total_steps=101), (52, 87)),
-    "warm restarts": (lambda o: schedulers.CosineAnnealingWarmRestarts(o, 21), (8, 14)),
-    # The first trough comes too soon after forming; routing ends in the second.
-    "cyclic": (lambda o: schedulers.CyclicLR(o, 0.1, 0.3, step_size_up=11), (16, 43)),
-    "plateau": (lambda o: schedulers.ReduceLROnPlateau(o, patience=20), (23, 39)),
-    "constant": (lambda o: schedulers.ConstantLR(o, 1.0, 1), (None, None)),
-    "none": (lambda o: None, (None, None)),
+    "one cycle": lambda o: schedulers.OneCycleLR(o, 0.3, total_steps=101),
+    "warm restarts": lambda o: schedulers.CosineAnnealingWarmRestarts(o, 20),
+    "cyclic": lambda o: schedulers.CyclicLR(o, 0.02, 0.3, step_size_up=11),
+    "plateau": lambda o: schedulers.ReduceLROnPlateau(o, patience=20),
 }
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_phases_follow_the_schedule(name: str) -> None:
-    schedule, expected = SCHEDULES[name]
-    assert lasted(Run(schedule).train(100)) == expected
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=list(SCHEDULES))
+def test_phases_follow_the_schedule(schedule: Schedule) -> None:
+    run = Run(schedule).train(100)
+    assert lasted(run) == by_rule(run.rates)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        pytest.param(SCHEDULES["cosine"], id="cosine"),
+        pytest.param(SCHEDULES["warm-up, cosine"], id="warm-up, cosine"),
+        pytest.param(SCHEDULES["linear"], id="linear"),
+        pytest.param(SCHEDULES["multi-step"], id="thirds"),
+        pytest.param(
+            SCHEDULES["one cycle"],
+            id="one cycle",
+            marks=pytest.mark.xfail(strict=True, reason="the warm-up counts as steps before"),
+        ),
+        pytest.param(
+            lambda o: schedulers.MultiStepLR(o, [50, 75]),
+            id="half, three quarters",
+            marks=pytest.mark.xfail(
+                strict=True, reason="least shares are too long after late drops"
+            ),
+        ),
+    ],
+)
+def test_usual_schedules_settle_before_they_end(schedule: Schedule) -> None:
+    assert lasted(Run(schedule).train(100))[2] is not None
 
 
 def test_adamw_follows_the_same_clock() -> None:
-    schedule, expected = SCHEDULES["cosine"]
-    assert lasted(Run(schedule, InterpretableAdamW, lr=1e-2).train(100)) == expected
+    run = Run(SCHEDULES["cosine"], InterpretableAdamW, lr=1e-2).train(100)
+    assert lasted(run) == by_rule(run.rates) and None not in lasted(run)
 
 
-def test_a_constant_rate_is_counted() -> None:
-    assert lasted(Run().train(1010)) == (500, 1000)
+@pytest.mark.parametrize(
+    "schedule", [None, lambda o: schedulers.ReduceLROnPlateau(o, patience=999)]
+)
+def test_a_constant_rate_is_counted(schedule: Schedule | None) -> None:
+    assert lasted(Run(schedule).train(760)) == (250, 500, 750)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        lambda o: schedulers.ConstantLR(o, 1.0, 1),
+        lambda o: schedulers.LinearLR(o, 0.1, 1.0, 20),
+        lambda o: schedulers.LambdaLR(o, lambda step: 0.9),
+    ],
+    ids=["constant", "a warm-up alone", "function"],
+)
+def test_a_schedule_that_never_falls_is_said(schedule: Schedule) -> None:
+    """It cannot be told from one that has yet to fall: the layer waits, and the state warns."""
+    run = Run(schedule).train(700)
+    assert heard(run.optimizer.state_dict) == []
+    run.train(100)
+    assert lasted(run) == (None, None, None)
+    with pytest.warns(UserWarning, match=UNSETTLED):
+        run.optimizer.state_dict()
 
 
 def test_a_rate_set_by_hand_is_a_schedule() -> None:
     run = Run()
     for step in range(100):
-        run.optimizer.param_groups[0]["lr"] = 0.1 * (1 - step / 101)
+        run.optimizer.param_groups[0]["lr"] = 0.1 * (1 - step / 100)
         run.step()
-    assert lasted(run) == (22, 52)
+    assert lasted(run) == by_rule(run.rates)
 
 
 def test_a_drop_in_the_midst_of_counted_routing_goes_on_by_the_rate() -> None:
-    run = Run(form=None).train(700)
+    run = Run().train(600)
     assert run.phases[-1] == "route"
     run.optimizer.param_groups[0]["lr"] = 0.01
-    # Two thirds of 500 steps of forming.
-    assert lasted(run.train(140)) == (500, 834)
+    # A third of 500 steps.
+    assert lasted(run.train(100)) == (250, 500, 667)
 
 
-def test_learning_rate_0_throughout_under_a_schedule_forms() -> None:
+def test_learning_rate_0_throughout_under_a_schedule_waits() -> None:
     """Nothing has been learned that rows could be cut by."""
     run = Run(lambda o: schedulers.CosineAnnealingLR(o, 30), lr=0.0)
     before = run.layer.weight.detach().clone()
-    assert lasted(run.train(40)) == (None, None)
+    assert lasted(run.train(40)) == (None, None, None)
     assert torch.equal(run.layer.weight, before)
 
 
-def test_a_rate_of_0_in_between_ends_forming_as_any_other_drop() -> None:
+def test_a_rate_of_0_in_between_is_a_drop_as_any_other() -> None:
     run = Run().train(30)
     run.optimizer.param_groups[0]["lr"] = 0.0
-    assert lasted(run.train(30)) == (31, 52)
+    assert lasted(run.train(60)) == by_rule(run.rates) == (31, 52, 70)
+
+
+def test_a_wild_schedule_never_goes_back() -> None:
+    generator = torch.Generator().manual_seed(0)
+    run = Run()
+    for rate in torch.rand(200, generator=generator).tolist():
+        run.optimizer.param_groups[0]["lr"] = rate
+        run.step()
+    assert lasted(run) == by_rule(run.rates) and None not in lasted(run)
 
 
 @pytest.mark.parametrize(
-    ("form", "settle", "expected"),
+    ("limits", "expected"),
     [
-        (5, 20, (5, 20)),
-        (0, 8, (1, 8)),
-        (0, 0, (1, 2)),
-        (7, 7, (7, 8)),
-        (5, math.inf, (5, None)),
-        (5, 0.5, (5, 52)),
-        (0.5, 70, (52, 70)),
-        (0.9, 0.3, (22, 65)),
+        ((2, 5, 20), (2, 5, 20)),
+        ((0, 0, 8), (None, 1, 8)),
+        ((0, 0, 0), (None, 1, 2)),
+        ((7, 7, 7), (None, 7, 8)),
+        ((0, 5, math.inf), (1, 5, None)),
+        ((math.inf, math.inf, math.inf), (None, None, None)),
+        ((0, 5, 0.49), (1, 5, 53)),
+        ((0, 0.49, 70), (1, 53, 70)),
+        ((0.91, 0.81, 0.31), (21, 35, 65)),
     ],
 )
-def test_explicit_limits(form: float, settle: float, expected: tuple) -> None:
-    run = Run(lambda o: schedulers.CosineAnnealingLR(o, 101), form=form, settle=settle)
+def test_explicit_limits(limits: tuple, expected: tuple) -> None:
+    options = dict(zip(("brake", "form", "settle"), limits, strict=True))
+    run = Run(lambda o: schedulers.CosineAnnealingLR(o, 101), **options)
     assert lasted(run.train(100)) == expected
 
 
 def test_weights_fade_to_their_support_without_a_jump() -> None:
     """The share of |W| that is idle falls to nothing by itself: the cut takes next to nothing."""
-    run = Run(form=20, settle=60).train(59)
+    run = Run(brake=10, form=20, settle=60).train(59)
     before = run.layer.weight.detach().abs()
     run.step()
     kept = run.layer.weight != 0
-    assert kept.sum(1).tolist() == [2] * CLASSES
+    assert kept.any(1).all() and kept.sum(1).max() <= 2
     idle = before[~kept].sum() / before.sum()
     assert idle < 0.2
 
@@ -240,34 +348,35 @@ def test_weights_fade_to_their_support_without_a_jump() -> None:
 # settle().
 
 
-@pytest.mark.parametrize("steps", [1, 30, 70], ids=["form", "route", "settle"])
+@pytest.mark.parametrize("steps", [1, 15, 30, 70], ids=["brake", "form", "route", "settle"])
 def test_settle_cuts_at_the_next_step(steps: int) -> None:
-    run = Run(form=20, settle=60).train(steps)
+    """One that brings statistics, if there are none yet."""
+    run = Run(brake=10, form=20, settle=60).train(steps)
     run.optimizer.settle()
     assert run.reads[-1] == (2 if steps == 70 else UNITS)
     run.step()
     assert run.phases[-1] == "settle" and run.reads[-1] <= 2
     support = run.layer.weight != 0
-    assert lasted(run.train(20))[1] == min(steps + 1, 60)
+    assert lasted(run.train(20))[2] == min(steps + 1, 60)
     assert torch.equal(run.layer.weight != 0, support)
 
 
 def test_settle_before_the_first_step_is_remembered() -> None:
     """The layer is cut once it has statistics to be cut by."""
-    run = Run(form=20, settle=60)
+    run = Run(brake=10, form=20, settle=60)
     run.optimizer.attach(run.layer)
     run.optimizer.settle()
     assert 1 <= run.train(10).began("settle") <= 3
 
 
 def test_settle_at_learning_rate_0_keeps_the_largest_contributions() -> None:
-    run = Run(form=20, settle=60).train(30)
+    run = Run(brake=10, form=20, settle=60).train(30)
     before = run.layer.weight.detach().clone()
     run.optimizer.param_groups[0]["lr"] = 0.0
     run.optimizer.settle()
     run.step()
     kept = run.layer.weight != 0
-    assert kept.sum(1).tolist() == [2] * CLASSES
+    assert kept.any(1).all() and kept.sum(1).max() <= 2
     assert torch.equal(run.layer.weight[kept], before[kept])
 
 
@@ -275,7 +384,7 @@ def test_settle_at_learning_rate_0_keeps_the_largest_contributions() -> None:
 
 
 def test_repr_tells_the_phase_and_when_it_ends() -> None:
-    run = Run(form=2, settle=4)
+    run = Run(brake=1, form=2, settle=4)
     text = repr(run.optimizer)
     assert "routes what `layers` chooses, known after the first backward pass" in text
     lines = []
@@ -293,21 +402,8 @@ def test_repr_tells_the_phase_and_when_it_ends() -> None:
     assert "block_size: 2" in repr(run.optimizer)
 
 
-UNSETTLED = (
-    r"layer 'Linear' has not settled: a row reads up to 9 connections, not 2. It settles .*; "
-    r"optimizer.settle\(\) cuts at the next step"
-)
-
-
-def heard(read: Callable[[], Any]) -> list[str]:
-    with warnings.catch_warnings(record=True) as record:
-        warnings.simplefilter("always")
-        read()
-    return [str(warning.message) for warning in record]
-
-
 def test_a_state_taken_as_the_rate_has_run_out_warns_once() -> None:
-    run = Run(lambda o: schedulers.CosineAnnealingLR(o, 20), form=50, settle=60).train(15)
+    run = Run(lambda o: schedulers.CosineAnnealingLR(o, 20), brake=40, form=50, settle=60).train(15)
     assert heard(run.optimizer.state_dict) == []
     run.train(5)
     with pytest.warns(UserWarning, match=UNSETTLED):

@@ -16,7 +16,7 @@ from interpretable_sgd import InterpretableSGD
 from interpretable_sgd.optimizer import routed
 from interpretable_sgd.optimizer.routed_gradient import (
     Statistics,
-    ascending_rows,
+    dense_rows,
     lookahead,
     matching_scale,
     support,
@@ -111,12 +111,18 @@ class Pair:
             x.tolist(),
             delta.tolist(),
             group["lr"],
-            phase="form" if max(1, self.brake) < self.steps <= self.form else "route",
+            phase=self.phase,
             narrow=min(1.0, max(0.0, progress)),
             settle=self.steps == self.settle,
             grad=grad,
         )
         self.compare()
+
+    @property
+    def phase(self) -> str:
+        """Of the last step, of one that was observed from the first."""
+        limits = {"brake": self.brake, "form": self.form}
+        return next((name for name, end in limits.items() if self.steps <= end), "route")
 
     def compare(self) -> None:
         state = self.optimizer.state[self.layer.weight]
@@ -154,7 +160,8 @@ def close(ours: Tensor, theirs: list[list[float]]) -> None:
 def test_trajectories_are_the_twins(hyperparameters: dict, signed: bool) -> None:
     pair = Pair(**hyperparameters)
     pair.run(batches(signed))
-    assert (pair.layer.weight != 0).sum(1).tolist() == [K] * O
+    kept = (pair.layer.weight != 0).sum(1)
+    assert kept.min() >= 1 and kept.max() == K
 
 
 def test_the_look_ahead_takes_the_rate_of_the_step_before() -> None:
@@ -186,9 +193,8 @@ def test_a_layer_that_is_not_the_head_is_routed_by_magnitude() -> None:
         z.retain_grad()
         loss.backward()
         optimizer.step()
-        # Which layer is the last is known after the first step.
-        twin.magnitude = step > 0
-        twin.step(x.tolist(), z.grad.tolist(), 0.3, narrow=step / 999)
+        phase = "route" if step else "form"
+        twin.step(x.tolist(), z.grad.tolist(), 0.3, phase=phase, narrow=step / 999)
     close(model[0].weight.detach(), twin.W)
 
 
@@ -218,14 +224,15 @@ def test_a_row_without_a_share_fades_evenly(monkeypatch: pytest.MonkeyPatch) -> 
     # Its class is in no sample, so that no connection of it should grow: it is not dead.
     monkeypatch.setattr(routed, "LOOKAHEAD", 0.0)
     pair = Pair(weight, lr=1e-4, twin={"foresight": 0.0})
-    for x, y in itertools.islice(batches(classes=O - 1), FORM + 7):
+    for x, y in itertools.islice(batches(classes=O - 1), FORM + 4):
         pair.step(x, y + 1)
     assert not pair.state["moments"][2, 0].any() and pair.state["moments"][2, 1:].any()
     left = pair.layer.weight[0] / weight[0]
     # Whatever steps lead to p, each multiplies by 1 - (1 - K / M) dp / (1 - p).
     expected = 1.0
-    for step in range(1, 8):
-        expected *= 1 - (1 - K / M) / (SETTLE - FORM) / (1 - (step - 1) / (SETTLE - FORM))
+    pace = 2 / (SETTLE - FORM)
+    for step in range(1, 5):
+        expected *= 1 - (1 - K / M) * pace / (1 - (step - 1) * pace)
     torch.testing.assert_close(left, torch.full_like(left, expected), rtol=1e-2, atol=0)
 
 
@@ -255,6 +262,7 @@ def test_rows_that_would_ascend_are_trained_densely() -> None:
             x.tolist(),
             z.grad.tolist(),
             2.0,
+            phase="route",
             narrow=step / (10**6 - 1),
         )
         close(layer.weight.detach(), twin.W)
@@ -269,14 +277,19 @@ def test_rows_that_would_ascend_are_trained_densely() -> None:
         ([1.0, -1.0], [0.0, 2.0], True),
         ([1.0, -1.0], [0.0, 0.0], True),
         ([1.0, 2.0], [0.0, 0.0], False),
-        ([0.0, 0.0], [0.0, 0.0], True),
+        ([0.0, 0.0], [0.0, 0.0], False),
         ([1.0, 1.0], [1.0, -1.0], False),
     ],
-    ids=["downhill", "uphill", "dead", "told by absence", "nothing known", "orthogonal"],
+    ids=["downhill", "uphill", "dead", "told by absence", "at rest", "orthogonal"],
 )
-def test_ascending_rows(dense: list[float], routed: list[float], ascends: bool) -> None:
+def test_dense_rows(dense: list[float], routed: list[float], ascends: bool) -> None:
     means = Statistics(torch.tensor([dense]), torch.tensor([routed]), torch.zeros(1, 2))
-    assert ascending_rows(means).tolist() == [ascends]
+    assert dense_rows(torch.ones(1, 2), means).tolist() == [ascends]
+
+
+def test_a_row_of_zeros_is_dense() -> None:
+    means = Statistics(*torch.ones(3, 2, 4))
+    assert dense_rows(torch.tensor([[0.0] * 4, [0, 0, 1, 0]]), means).tolist() == [True, False]
 
 
 # The support, and the cut.
@@ -319,16 +332,16 @@ def test_the_support(weight, gates, dense, expected: str) -> None:
     assert cut(weight, gates, dense, k=2) == expected
 
 
-def test_equal_shares_are_cut_all_the_same() -> None:
-    """Duplicated inputs share for ever, so that no waiting would end: the cut is forced."""
+def test_equal_inputs_are_cut_to_the_lowest_indices() -> None:
+    """Duplicated inputs and weights tie in every sample, and would share for ever."""
     layer = nn.Linear(M, O, bias=False).double()
     nn.init.constant_(layer.weight, 0.1)
     optimizer = InterpretableSGD(layer.parameters(), lr=0.1, block_size=K, form=1, settle=9)
-    for step, (x, y) in enumerate(itertools.islice(batches(), 12), start=1):
+    for x, y in itertools.islice(batches(), 12):
         optimizer.zero_grad()
         cross_entropy(layer(x[:, :1].expand(-1, M).contiguous()), y).backward()
         optimizer.step()
-        assert (layer.weight != 0).sum(1).tolist() == [K if step >= 9 else M] * O
+    assert torch.equal(layer.weight != 0, (torch.arange(M) < K).expand(O, -1))
 
 
 def test_opened_connections_start_at_0_and_learn() -> None:
@@ -414,9 +427,7 @@ def test_micro_batches_are_routed_as_one_batch(parts: int) -> None:
         for a, b in zip(x.chunk(parts), y.chunk(parts), strict=True):
             pieces.deltas(a, b, scale=1 / parts)
         pieces.optimizer.step()
-        torch.testing.assert_close(
-            pieces.layer.weight, whole.layer.weight, rtol=1e-10, atol=1e-12
-        )
+        torch.testing.assert_close(pieces.layer.weight, whole.layer.weight, rtol=1e-10, atol=1e-12)
 
 
 def test_scaled_losses_with_skipped_steps_are_plain_ones() -> None:

@@ -137,7 +137,7 @@ def test_adamw_decays_everything_and_learns_inside_the_mask() -> None:
     optimizer = InterpretableAdamW(model.parameters(), lr=0.01, weight_decay=0.5, **options)
     train(model, optimizer, MLP.batches(1))
     mean = optimizer.state[model[2].weight]["exp_avg"].clone()
-    before, gradient, _ = masked_step(optimizer, model, MLP.batches()[1])
+    _, gradient, _ = masked_step(optimizer, model, MLP.batches()[1])
     change = optimizer.state[model[2].weight]["exp_avg"] - 0.9 * mean
     q = change.abs() > 1e-9
     assert q.any() and not q.all()

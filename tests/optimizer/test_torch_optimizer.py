@@ -21,7 +21,7 @@ from torch.optim.optimizer import (
 )
 
 from interpretable_sgd import InterpretableSGD
-from tests.models import MLP, Batch, same, train, weights
+from tests.models import METHODS, MLP, Batch, same, train, weights
 
 SETTINGS = {
     "default": {"lr": 1e-2},
@@ -36,7 +36,7 @@ SETTINGS = {
 KERNELS = {"for-loop": {"foreach": False}, "foreach": {"foreach": True}, "fused": {"fused": True}}
 settings = pytest.mark.parametrize("setting", SETTINGS.values(), ids=list(SETTINGS))
 kernels = pytest.mark.parametrize("kernel", KERNELS.values(), ids=list(KERNELS))
-no_layer = pytest.mark.filterwarnings("ignore:no head to route")
+no_layer = pytest.mark.filterwarnings("ignore:.*found nothing to route")
 
 
 def loss_of(model: nn.Module, batch: Batch) -> Tensor:
@@ -60,7 +60,7 @@ def twins(**options) -> tuple[nn.Module, InterpretableSGD, nn.Module, SGD]:
 def test_a_masked_model_learns(setting: dict, kernel: dict, batches: list[Batch]) -> None:
     model = MLP.model()
     optimizer = InterpretableSGD(
-        model.parameters(), **(setting | {"lr": setting["lr"] * 10} | kernel), horizon=3
+        model.parameters(), **(setting | {"lr": setting["lr"] * 10} | kernel), form=3, settle=9
     )
     (x, y), *_ = batches
     before = loss_of(model, (x, y)).item()
@@ -124,7 +124,7 @@ def test_fused_excludes_foreach_and_differentiable(model: nn.Module) -> None:
 @pytest.mark.row(
     "Construction",
     "param groups as dicts, an own rate and decay each",
-    "every option but `model` may be a group's own",
+    "every option may be a group's own",
 )
 def test_groups_have_their_own_rates(model: nn.Module, batches: list[Batch]) -> None:
     groups = [
@@ -166,7 +166,7 @@ def test_a_tensor_rate_equals_a_float_rate(batches: list[Batch]) -> None:
     results = []
     for rate in (0.125, torch.tensor(0.125)):
         model = MLP.model()
-        optimizer = InterpretableSGD(model.parameters(), lr=rate, momentum=0.9, horizon=2)
+        optimizer = InterpretableSGD(model.parameters(), lr=rate, momentum=0.9, form=2)
         train(model, optimizer, batches)
         results.append(weights(model))
     for left, right in zip(*results, strict=True):
@@ -175,7 +175,7 @@ def test_a_tensor_rate_equals_a_float_rate(batches: list[Batch]) -> None:
 
 def test_a_tensor_rate_may_change_in_place(batches: list[Batch]) -> None:
     model = MLP.model()
-    optimizer = InterpretableSGD(model.parameters(), lr=torch.tensor(0.1), horizon=0, shrink=9)
+    optimizer = InterpretableSGD(model.parameters(), lr=torch.tensor(0.1))
     train(model, optimizer, batches)
     before = weights(model)
     optimizer.param_groups[0]["lr"].fill_(0.0)
@@ -183,11 +183,11 @@ def test_a_tensor_rate_may_change_in_place(batches: list[Batch]) -> None:
     assert same(model.parameters(), before)
 
 
-@pytest.mark.row("Training loop", "`step(closure)`", "evaluated once, masks as without")
-@pytest.mark.parametrize("mask", ["shared", "per-sample"])
-@pytest.mark.filterwarnings("ignore:masks per sample")
-def test_a_closure_is_evaluated_once_and_masked(mask: str, batches: list[Batch]) -> None:
-    options = {"lr": 0.1, "block_size": 2, "mask": mask, "horizon": 0}
+@pytest.mark.row("Training loop", "`step(closure)`", "evaluated once, routed as without")
+@pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
+@pytest.mark.filterwarnings("ignore:Algorithm 3 as printed")
+def test_a_closure_is_evaluated_once_and_masked(method: dict, batches: list[Batch]) -> None:
+    options = {"lr": 0.1} | method
     closed, opened = MLP.model(), MLP.model()
     optimizer = InterpretableSGD(closed.parameters(), **options)
     losses = []
@@ -239,7 +239,7 @@ def test_every_scheduler_of_torch_is_among_them() -> None:
 @pytest.mark.row(
     "Training loop",
     "every class of `torch.optim.lr_scheduler`",
-    "rates and, at K >= M, weights of `torch.optim.SGD`; the shrink follows the rate",
+    "rates and, at K >= M, weights of `torch.optim.SGD`; the phases follow the rate",
 )
 @pytest.mark.parametrize("schedule", SCHEDULERS.values(), ids=list(SCHEDULERS))
 def test_schedulers(
@@ -428,7 +428,7 @@ def test_differentiable_steps_are_sgd() -> None:
 
 
 def test_the_graph_is_not_kept(model: nn.Module, batches: list[Batch]) -> None:
-    optimizer = InterpretableSGD(model.parameters(), lr=0.1, momentum=0.9, horizon=0)
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, momentum=0.9, form=2)
     train(model, optimizer, batches)
     states = itertools.chain.from_iterable(s.values() for s in optimizer.state.values())
     tensors = [value for value in states if isinstance(value, Tensor)]
