@@ -4,6 +4,7 @@
     python -m theory --quick         at most 90 seconds
     python -m theory eq6 ce1         these claims
     python -m theory --document      put the table of the last run into docs/theory.md
+    python -m theory gallery         a picture of trajectories on textbook surfaces
     python -m theory resnet --help   descriptive slopes of ResNets
 
 Exit status 1 if a verdict differs from the one that the documentation claims. Finished claims are
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from theory import figures, registry, report, resnet, table
+from theory import figures, gallery, registry, report, resnet, table
 from theory.claim import Claim
 from theory.runner import verdicts
 from theory.store import Store, config, to_json
@@ -43,8 +44,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     """Returns the exit status."""
-    if argv[:1] == ["resnet"]:
-        return int(resnet.main(argv[1:]) or 0)
+    if argv[:1] in (["resnet"], ["gallery"]):
+        command = resnet.main if argv[0] == "resnet" else gallery.main
+        return command(argv[1:])
     arguments = parser()
     options = arguments.parse_args(argv)
     console = Console()

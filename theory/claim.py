@@ -1,4 +1,4 @@
-"""What a claim is, what checking it gives, and how the two make a verdict.
+"""Claims, what checking one gives, and the verdict that the two make.
 
 A claim is one function of (quick, seed) that returns a `Check`: a measured value, the bound that
 the claim sets on it, and the relation between them. The verdict follows from these alone.

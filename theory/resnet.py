@@ -1,31 +1,44 @@
-"""`python -m theory resnet`: slopes of a ResNet. Descriptive, not certified.
+"""`python -m theory resnet`: how fast gradients of a ResNet fall. Descriptive, not certified.
 
 ReLU has no smooth gradient and F* is unknown, so no theorem speaks of these runs. F is the mean
 loss on a fixed subset, with GroupNorm, or BatchNorm in evaluation mode, so that it is a mean over
-samples. Runs of T steps at eta = c / sqrt T, four T, several seeds, every mode; M_T is the mean over
-random steps of the product of gradients of two independent half batches, which is unbiased.
+samples. Runs of T steps at eta = c / sqrt T, several T and seeds, every mode; M_T is the mean over
+the second half of a run, in which the default is settled, of |grad F|^2, of the default of
+|grad_S F|^2 on its support.
 
-    python -m theory resnet                             two CPU cores, a few minutes
-    python -m theory resnet --device cuda --model resnet50 --width 64 --precision bf16
+    python -m theory resnet                             two CPU cores, some minutes
+    python -m theory resnet --document                  and keep the outcome under docs/results
+    python -m theory resnet --device cuda --model resnet18 --width 64 --precision bf16
     python -m theory resnet --data mypackage.data:load --norm batch
 """
 
 import argparse
+import functools
 import importlib
 import json
-import time
+import math
+import platform
+import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from interpretable_sgd.convergence import fit_power
+from interpretable_sgd.convergence import RateCheck, check_rate
 from theory.architectures import NORMS, calibrate, resnet
-from theory.descriptive import MODES, PRECISIONS, Experiment, train
+from theory.network_runs import MODES, PRECISIONS, SETTLED, Experiment, train
+from theory.store import ROOT
 
 LABEL = "descriptive, not certified"
+TO_CERTIFY = """To certify a rate of this net one would need
+
+* a smooth activation (softplus, GELU) in place of ReLU, so that grad F has a Lipschitz constant L,
+  and an upper bound of it: eta <= 1 / L can only be estimated (`convergence.largest_curvature`);
+* a lower bound of F on the support, for D of the bound; 0 is one, and a poor one;
+* a second start near a stationary point, since from one start a long descent looks like a rate;
+* runs of at least 3 time constants of the slowest direction, whose curvature is unknown.
+"""
 
 
 def synthetic(n: int = 256, size: int = 16, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -43,42 +56,88 @@ def synthetic(n: int = 256, size: int = 16, seed: int = 0) -> tuple[Tensor, Tens
 
 
 def measure(
-    experiment: Experiment, modes: list[str], horizons: list[int], seeds: int, seed: int
-) -> dict[str, Any]:
-    """Every mode over all horizons and seeds: slopes with intervals, losses and theta."""
-    results: dict[str, Any] = {}
+    experiment: Experiment, modes: list[str], horizons: list[int], seeds: int, seed: int, out: Path
+) -> dict[str, RateCheck]:
+    """A check of every mode, without a gate; finished runs are kept beside the record."""
+    checks = {}
     for mode in modes:
-        start = time.monotonic()
-        runs = [[train(experiment, mode, T, seed + s) for s in range(seeds)] for T in horizons]
-        averages = np.array([[run.average for run in row] for row in runs])
-        found = fit_power(horizons, averages, seed=seed)
-        last = runs[-1]
-        results[mode] = {
-            "slope": float(found.slope),
-            "interval": [float(found.low), float(found.high)],
-            "averages": averages.tolist(),
-            "loss": float(np.mean([run.loss for run in last])),
-            "theta": {
-                name: float(np.mean([run.theta[name] for run in last])) for name in last[0].theta
-            },
-            "seconds": round(time.monotonic() - start, 1),
-        }
-        print(_line(mode, results[mode]), flush=True)
-    return results
+
+        def run(horizon: int, seed: int, start: str, mode: str = mode) -> Any:
+            return train(experiment, mode, horizon, seed)
+
+        checks[mode] = check_rate(
+            run,
+            horizons=horizons,
+            seeds=seeds,
+            starts=("initialisation",),
+            since=SETTLED,
+            time_constants=math.inf,
+            name=mode,
+            folder=out.with_suffix("") / mode,
+            seed=seed,
+        )
+        print(f"{checks[mode]}\n  {LABEL}", flush=True)
+    return checks
 
 
-def _line(mode: str, found: dict[str, Any]) -> str:
-    low, high = found["interval"]
-    theta = found["theta"]
-    growth = (
-        f"  theta >= 1: {theta['early share']:.0%} -> {theta['late share']:.0%} of coordinates"
-        if "early share" in theta
-        else ""
-    )
-    return (
-        f"{mode:12s} slope {found['slope']:7.3f} [{low:.3f}, {high:.3f}]  {LABEL}  "
-        f"loss {found['loss']:.4f}  {found['seconds']:.0f} s{growth}"
-    )
+def record(checks: dict[str, RateCheck], options: argparse.Namespace) -> dict[str, Any]:
+    """What is kept of a run of the command, as JSON."""
+    config = {k: v for k, v in vars(options).items() if k not in ("out", "document")}
+    return {
+        "label": LABEL,
+        "command": f"python -m theory resnet {' '.join(options.given)}".strip(),
+        "config": {k: v for k, v in config.items() if k != "given"},
+        "torch": torch.__version__,
+        "machine": _machine(options.device),
+        "modes": {
+            mode: {
+                "verdict": check.verdict,
+                "reason": check.reason,
+                "slope": check.slope,
+                "interval": list(check.interval),
+                "floor": check.floor,
+                "table": check.table,
+            }
+            for mode, check in checks.items()
+        },
+    }
+
+
+def _machine(device: str) -> str:
+    return torch.cuda.get_device_name() if device != "cpu" else f"{platform.machine()}, CPU"
+
+
+def page(kept: dict[str, Any]) -> str:
+    """docs/results/resnet.md."""
+    config, modes = kept["config"], kept["modes"]
+    lines = [
+        "# Gradients of a ResNet",
+        "",
+        f"{LABEL.capitalize()}: no theorem speaks of a net with ReLU. Written by",
+        "",
+        f"```\n{kept['command']}\n```",
+        "",
+        f"on {kept['machine']}, torch {kept['torch']}. {config['model']} with {config['width']} channels in its "
+        f"first stage and {config['norm']} norm; F is the mean loss of a fixed subset. The mean of "
+        "$\\lvert\\nabla F\\rvert^2$ over the second half of runs of T steps at a constant rate of order "
+        "$1/\\sqrt T$ (of the default $\\lvert\\nabla_SF\\rvert^2$ on its support, settled at T / 2); "
+        f"{config['seeds']} runs each, intervals of 95 %.",
+        "",
+        "![Mean squared gradient norm against T, log-log, four optimizers](resnet.svg)",
+        "",
+        "| mode | slope | floor | the rate $T^{-1/2}$ | "
+        + " | ".join(f"T = {row['horizon']}" for row in next(iter(modes.values()))["table"])
+        + " |",
+        "|---|---|---|---|" + "---|" * len(next(iter(modes.values()))["table"]),
+    ]
+    for mode, found in modes.items():
+        low, high = found["interval"]
+        means = " | ".join(f"{row['mean']:.3g}" for row in found["table"])
+        lines.append(
+            f"| {mode} | {found['slope']:.2f} [{low:.2f}, {high:.2f}] | {found['floor']:.2f} | "
+            f"{found['verdict']} | {means} |"
+        )
+    return "\n".join([*lines, "", TO_CERTIFY])
 
 
 def parser() -> argparse.ArgumentParser:
@@ -95,15 +154,16 @@ def parser() -> argparse.ArgumentParser:
     add("--data", default="theory.resnet:synthetic", help="module:function -> (images, labels)")
     add("--norm", choices=NORMS, default="group", help="batch: in evaluation mode")
     add("--modes", nargs="+", choices=MODES, default=list(MODES))
-    add("--horizons", type=int, nargs="+", default=[16, 32, 64, 128], help="T")
-    add("--seeds", type=int, default=3, help="runs of every mode and horizon")
-    add("--seed", type=int, default=0, help="the first of them")
+    add("--horizons", type=int, nargs="+", default=[24, 34, 48, 68], help="T")
+    add("--seeds", type=int, default=8, help="runs of every mode and horizon")
+    add("--seed", type=int, default=0, help="of all of them")
     add("--batch", type=int, default=16, help="B")
     add("--scale", type=float, default=0.5, help="c of eta = c / sqrt T")
-    add("--block-size", type=float, default=5, help="K")
+    add("--block-size", type=int, default=5, help="K")
     add("--layers", default="head", help="what is routed")
     add("--precision", choices=PRECISIONS, default="float32", help="tf32 and bf16 on CUDA")
     add("--out", type=Path, default=Path("runs/theory/resnet.json"), help="results")
+    add("--document", action="store_true", help="write docs/results/resnet.md, too")
     return arguments
 
 
@@ -130,21 +190,7 @@ def experiment(options: argparse.Namespace) -> Experiment:
         ValueError, ImportError, AttributeError: there are no such data, or no such network.
     """
     images, labels = (tensor.to(options.device) for tensor in load(options.data))
-
-    def build(seed: int) -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            net = resnet(
-                options.model,
-                options.width,
-                int(labels.max()) + 1,
-                images.shape[1],
-                options.norm,
-                small=images.shape[-1] <= 64,
-            ).to(options.device)
-        calibrate(net, images)
-        return net
-
+    build = functools.partial(_build, options, images, int(labels.max()) + 1)
     build(options.seed)
     return Experiment(
         build,
@@ -158,33 +204,59 @@ def experiment(options: argparse.Namespace) -> Experiment:
     )
 
 
+def _build(options: argparse.Namespace, images: Tensor, classes: int, seed: int) -> nn.Module:
+    """A new, calibrated network."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = resnet(
+            options.model,
+            options.width,
+            classes,
+            images.shape[1],
+            options.norm,
+            small=images.shape[-1] <= 64,
+        ).to(options.device)
+    calibrate(net, images)
+    return net
+
+
 def main(argv: list[str]) -> int:
     """Returns the exit status."""
     arguments = parser()
     options = arguments.parse_args(argv)
+    options.given = [word for word in argv if word != "--document"]
     if options.precision == "tf32" and options.device == "cpu":
         arguments.error("--precision tf32 needs --device cuda")
-    if len(options.horizons) < 3 or options.seeds < 2:
-        arguments.error("a slope needs at least 3 horizons and 2 seeds")
     if options.device != "cpu":
         torch.backends.cuda.matmul.allow_tf32 = options.precision == "tf32"
         torch.backends.cudnn.allow_tf32 = options.precision == "tf32"
     try:
         asked = experiment(options)
+        n, size = len(asked.labels), asked.images.shape[-1]
+        print(f"{options.model}, width {options.width}: F on {n} images {size}x{size}", flush=True)
+        checks = measure(
+            asked, options.modes, options.horizons, options.seeds, options.seed, options.out
+        )
     except (ValueError, ImportError, AttributeError) as problem:
         arguments.error(str(problem))
-    n, size = len(asked.labels), asked.images.shape[-1]
-    print(
-        f"{options.model}, width {options.width}, {options.norm} norm: F on {n} images {size}x{size}"
-    )
-    results = measure(asked, options.modes, options.horizons, options.seeds, options.seed)
-    record = {
-        "label": LABEL,
-        "config": {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()},
-        "torch": torch.__version__,
-        "modes": results,
-    }
+    kept = record(checks, options)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(record, indent=1) + "\n")
-    print(f"wrote {options.out}")
+    options.out.write_text(json.dumps(kept, indent=1) + "\n")
+    picture = options.out.with_suffix(".svg")
+    _draw(checks, picture)
+    print(f"{TO_CERTIFY}\nwrote {options.out} and {picture}")
+    if options.document:
+        results = ROOT / "docs" / "results"
+        (results / "resnet.json").write_text(json.dumps(kept, indent=1) + "\n")
+        (results / "resnet.md").write_text(page(kept))
+        _draw(checks, results / "resnet.svg")
+        print(f"wrote {results / 'resnet.md'}")
     return 0
+
+
+def _draw(checks: dict[str, RateCheck], path: Path) -> None:
+    first, *others = checks.values()
+    try:
+        first.plot(path, beside=others)
+    except ImportError:
+        print("no picture: matplotlib is not installed", file=sys.stderr)

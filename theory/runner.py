@@ -1,4 +1,4 @@
-"""Checking many claims: in several processes, with progress, keeping what is finished."""
+"""Runs of many claims: in several processes, with progress, keeping what is finished."""
 
 import time
 from collections.abc import Iterator

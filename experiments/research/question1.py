@@ -73,7 +73,7 @@ def methods(size: int, images: int = 1) -> tuple[Method, ...]:
     """The ways to train networks of so many units, on so many times the images."""
     ours = WARM_OURS if size == 64 else OURS
     if images > 1:
-        return (WARM_DENSE, ours, FAST_SHARED, DYNAMIC)
+        return (DENSE, WARM_DENSE, ours, FAST_SHARED, DYNAMIC)
     names = ("L1, keeps the accuracy", "L1, about 5 weights")
     penalised = (l1(strength, name) for strength, name in zip(L1[size], names, strict=False))
     return (DENSE, WARM_DENSE, ours, FAST_SHARED, DYNAMIC, *penalised)

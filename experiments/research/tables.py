@@ -1,6 +1,6 @@
 """Tables of the questions: accuracy at few weights, and how well units and classes agree with concepts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +21,20 @@ KEPT = (
     *("weights_per_class", "accuracy_at_weights", "hash"),
 )
 Head = Mapping[str, Any]
+REFERENCES = (
+    "SGD, warm-up",
+    DENSE.name,
+)  # the dense net that others are compared with: the first that ran
+
+
+def reference(names: Iterable[str]) -> str:
+    """The dense net that others are compared with.
+
+    >>> reference(["SGD", "InterpretableSGD"])
+    'SGD'
+    """
+    known = set(names)
+    return next((name for name in REFERENCES if name in known), DENSE.name)
 
 
 def accuracy_at(points: Sequence[Head], count: float = COUNT, key: str = "accuracy") -> float:
@@ -72,13 +86,14 @@ def heads_at_few_weights(runs: Sequence[Stored], cut_too: Sequence[str] = ()) ->
         cut_too: methods whose heads are also cut to 5 weights a class.
     """
     rows = []
+    dense = reference(run["method"] for run in runs)
     for run in runs:
         heads = {run["method"]: (run["accuracy"], run["weights_per_class"])}
         if run["method"] in cut_too:
             curve = run["accuracy_at_weights"]
             cut = curve["accuracy"][curve["weights"].index(COUNT)]
             heads[f"{run['method']}, cut to {COUNT}"] = (cut, COUNT)
-        if "sparse_heads" in run.record:
+        if "sparse_heads" in run.record and run["method"] == dense:
             heads |= fitted_afterwards(run["sparse_heads"])
         rows += [(name, run["seed"], *numbers) for name, numbers in heads.items()]
     return pd.DataFrame(rows, columns=["head", "seed", "accuracy", "weights"])
@@ -97,7 +112,8 @@ def accuracy_table(title: str, runs: Sequence[Stored], cut_too: Sequence[str] = 
         title, "n", "accuracy", "weights/class", "minus dense", "minus the best afterwards"
     )
     for name, rows in heads.groupby("head", sort=False):
-        differences = [difference(heads, str(name), other) for other in (DENSE.name, POST_HOC)]
+        references = (reference(heads["head"]), POST_HOC)
+        differences = [difference(heads, str(name), other) for other in references]
         texts = [each.text(100) if each else "" for each in differences]
         mean = rows[["accuracy", "weights"]].mean()
         cells = (str(len(rows)), f"{mean['accuracy']:.1%}", f"{mean['weights']:.1f}")
@@ -132,11 +148,13 @@ def agreement(head: Head, quantile: str, convention: str = "category") -> dict[s
 def agreements(runs: Sequence[Stored], quantile: str, convention: str) -> pd.DataFrame:
     """By way to get a head and seed: accuracy, weights a class, figures, and IoU over that of the dense net."""
     rows = []
+    reference_name = reference(run["method"] for run in runs)
     for run in runs:
         by_head: dict[str, Head] = {
             run["method"]: {**run.record, "weights": run["weights_per_class"]}
         }
-        for fitted in run.record.get("sparse_heads", ()):
+        fitted_heads = run.record.get("sparse_heads", ()) if run["method"] == reference_name else ()
+        for fitted in fitted_heads:
             by_head[f"{DENSE.name}, post-hoc {fitted['name']}"] = fitted
         rows += [
             {
@@ -151,7 +169,7 @@ def agreements(runs: Sequence[Stored], quantile: str, convention: str) -> pd.Dat
         ]
     table = pd.DataFrame(rows)
     keys = ["problem", "seed"]
-    dense = table[table["head"] == DENSE.name].set_index(keys)
+    dense = table[table["head"] == reference_name].set_index(keys)
     base = table[keys].join(dense[["IoU of all", "IoU of used", "F1"]], on=keys)
     for name in ("IoU of all", "IoU of used"):
         table[f"{name}, /dense"] = table[name] / base[name]
@@ -168,7 +186,8 @@ def agreement_table(runs: Sequence[Stored], quantile: str, convention: str) -> T
         *("/dense", "F1", "minus dense", "precision", "recall"),
     )
     for name, rows in heads.groupby("head", sort=False):
-        points, f1 = (difference(heads, str(name), DENSE.name, key) for key in ("accuracy", "F1"))
+        dense = reference(heads["head"])
+        points, f1 = (difference(heads, str(name), dense, key) for key in ("accuracy", "F1"))
         ratios = [
             "" if points is None else paired(list(rows[f"{key}, /dense"]), [0.0] * len(rows)).text()
             for key in ("IoU of all", "IoU of used")

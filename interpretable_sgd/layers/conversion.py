@@ -153,7 +153,7 @@ def _replace(model: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> n
     # a module may be registered under several names
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if name and module in replacements:
-            model.set_submodule(name, replacements[module])
+            _put(model, name, replacements[module])
     return replacements.get(model, model)
 
 
@@ -202,4 +202,10 @@ def _widen(block: nn.Module, channels: int) -> None:
             device=conv.weight.device,
             dtype=conv.weight.dtype,
         )
-        block.set_submodule(name, wide)
+        _put(block, name, wide)
+
+
+def _put(model: nn.Module, name: str, layer: nn.Module) -> None:
+    """`set_submodule`, which torch 2.4 does not have."""
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, layer)

@@ -240,6 +240,7 @@ class Interpretable(Optimizer):
                 strength=selector.strength,
                 probabilities=selector.probabilities,
                 settled="support" in state,
+                bias=selector.bias if isinstance(selector, Routed) else None,
                 block_size=selector.block_size,
             )
         return units

@@ -101,12 +101,12 @@ class Routed(Selector):
 
     @property
     def bias(self) -> float | None:
-        """|D|^2 / |grad_S F|^2 of running means, S what has a weight; None before routing.
+        """|D|^2 / |grad_S F|^2 of running means, S what has a weight; None while nothing is routed.
 
         D = grad_S F - E u is the gradient of connections that are active but not routed (Theorem C').
         """
         means = self.means
-        if phase(self.state) != "route" or not means.routed.any():
+        if phase(self.state) not in ("brake", "route") or not means.routed.any():
             return None
         active = self.matrix != 0
         missed, whole = (means.dense - means.routed) * active, means.dense * active

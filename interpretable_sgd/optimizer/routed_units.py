@@ -15,6 +15,8 @@ class RoutedUnits(NamedTuple):
         probabilities: pi_cm in [0, 1], (O, M): that the next shared mask is drawn with; means over samples
             under Algorithm 3; under the routed method 1, and 0 off a settled support.
         settled: whether the support is fixed.
+        bias: |D|^2 / |grad_S F|^2 of running means, the part of the gradient that per-sample selection leaves
+            out (Theorem C'); None while nothing is routed, and under other methods.
         block_size: K, connections that a row keeps.
     """
 
@@ -22,4 +24,5 @@ class RoutedUnits(NamedTuple):
     strength: Tensor
     probabilities: Tensor
     settled: bool
+    bias: float | None
     block_size: int

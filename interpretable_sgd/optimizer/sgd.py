@@ -11,53 +11,33 @@ from interpretable_sgd.optimizer.options import MethodName
 
 
 class InterpretableSGD(Interpretable, SGD):
-    r"""SGD after which every class reads `block_size` units: it forms, routes, and settles.
+    r"""SGD after which every class reads at most `block_size` units: in four phases, by its learning rate.
 
-    A routed layer, with K = `block_size`, passes through three phases:
-
-    .. math::
-       \begin{aligned}
-       &\textbf{form}\quad\text{torch.optim.SGD}\\
-       &\textbf{route}\quad\textbf{for}\text{ each sample } i \text{ and class } c\text{:}\\
-       &\quad R_{ic} \leftarrow \text{the } K \text{ largest } W'_{cm} x_{im} > 0,\;
-           W' = W - \tau \eta\, \bar g
-           &&\text{Algorithm 2's selection, at the look-ahead}\\
-       &\quad u_{cm} \leftarrow \textstyle\sum_i R_{icm} \delta_{ic} x_{im}
-           &&\text{the gradient, in \texttt{.grad}: Algorithm 3, } s \to 1\\
-       &\quad G_{cm} \leftarrow W'^2_{cm} \textstyle\sum_i R_{icm} \delta_{ic}^2 x_{im}^2
-           &&\text{Lipschitz constants of the gates}\\
-       &\quad \text{connections with a small share of } \bar G_c \text{ fade}\\
-       &\textbf{settle}\quad S_c \leftarrow \text{the } K \text{ largest } \bar G_{cm},\;
-           W_{cm} = 0 \text{ elsewhere}
-           &&\text{then torch.optim.SGD on } S \text{ (Theorem H)}
-       \end{aligned}
-
-    A row whose mean selected step would lead uphill, <ubar_c, gbar_c> < 0, is trained densely until it
-    does not. Parameters that are not routed get `torch.optim.SGD`'s update bit for bit.
-
-    The phases follow the learning-rate schedule: a layer forms while the rate is above 0.8 of its
-    largest, is routed until it is 0.5, and settles. At a constant rate it forms for 500 steps and
-    settles at step 1000. `settle()` does so at the next step.
+    A drop-in for `torch.optim.SGD`. A routed layer is *braked* (each sample teaches, per class, the K
+    connections responsible for its score) while the rate is above 0.8 of its largest, *forms* under plain
+    steps until it is 0.5, is *routed* while idle connections fade until it is 0.25, and is *settled*: plain
+    SGD on the at most K connections that each row keeps. At a constant rate these are steps 250, 500 and
+    750. Parameters that are not routed get `torch.optim.SGD`'s update bit for bit.
 
     Args:
         params: parameters, named parameters or param groups, as for `torch.optim.SGD`. Every
             option below can also be a param group's own.
         lr, momentum, dampening, weight_decay, nesterov, maximize, foreach, differentiable, fused:
             as for `torch.optim.SGD`.
-        block_size: K > 0, connections that every output unit keeps; a row of no more is plain SGD.
+        block_size: K > 0, connections that every output unit keeps at most; a row of no more is plain SGD.
         layers: what is routed: "head", the last Linear layer of the forward pass (where none runs,
             the last convolution); "all" Linear and convolution layers; "none"; names or patterns
             of modules; modules; or a function of (name, module). Contributions are compared by their
             magnitude in layers that are not the head, and in a head of one output.
         method: "routed", as above; "shared": one mask for the batch, drawn from the past, with Theorem
             A's rate; "algorithm3": Algorithm 3 as printed, a reference that may diverge.
-        form: when forming ends: a number of steps (an int), or a share of the largest learning rate (a
-            float below 1) to which the rate must have fallen. 0 routes from the first step that knows the
-            layer: the first after `attach` or where layers are named, else the second. With
-            method="shared", steps over which the block narrows.
-        settle: when a layer settles, in the same units; `math.inf` never does.
-        lookahead: tau >= 0, steps along the mean gradient at whose end contributions are compared, so
-            that a connection its class comes to need can be selected again.
+        brake: when the first phase ends: a number of steps (an int), or a share of the largest learning
+            rate (a float below 1) to which the rate must have fallen; 0 begins with forming. None: 0.8
+            under a schedule; else 250 steps, or half of `form` if that is less.
+        form: when forming ends, in the same units; None: 0.5 or 500 steps. With method="shared", steps
+            over which the block narrows.
+        settle: when a layer settles, in the same units; None: 0.25, or 750 steps and at least half as
+            many again as `form`. `math.inf` never does; the method `settle()` does so at the next step.
         sparsity: s of Algorithm 3, for method="shared" (at most 1, which is exact top-K) and
             method="algorithm3" (below 1).
         exploration: in [0, 1), share of a shared mask that is drawn uniformly.
@@ -71,9 +51,6 @@ class InterpretableSGD(Interpretable, SGD):
         UserWarning: once, if no layer was found, or one ends the run unsettled; if gradients came without
             statistics; if the method is Algorithm 3 (counterexample CE3).
 
-    Sources: Algorithms 2 and 3 and Lemma 2 of the paper (ICCV 2019); docs/method.md says what is kept of
-    them, and docs/theory.md what is proved.
-
     >>> import torch
     >>> model = torch.nn.Sequential(torch.nn.Linear(8, 64), torch.nn.ReLU(), torch.nn.Linear(64, 3))
     >>> optimizer = InterpretableSGD(model.parameters(), lr=0.1, block_size=2, form=30, settle=60)
@@ -84,6 +61,29 @@ class InterpretableSGD(Interpretable, SGD):
     ...     optimizer.step()
     >>> int(optimizer.routed_units()["2"].support.sum(1).max())
     2
+
+    .. math::
+       \begin{aligned}
+       &\textbf{brake, route}\quad\textbf{for}\text{ each sample } i \text{ and class } c\text{:}\\
+       &\quad R_{ic} \leftarrow \text{the } K \text{ largest } W'_{cm} x_{im} > 0,\;
+           W' = W - \tau \eta\, \bar g
+           &&\text{Algorithm 2's selection, at the look-ahead}\\
+       &\quad u_{cm} \leftarrow \textstyle\sum_i R_{icm} \delta_{ic} x_{im}
+           &&\text{the gradient, in \texttt{.grad}: Algorithm 3, } s \to 1\\
+       &\quad G_{cm} \leftarrow W'^2_{cm} \textstyle\sum_i R_{icm} \delta_{ic}^2 x_{im}^2
+           &&\text{Lipschitz constants of the gates}\\
+       &\quad \textbf{route}\text{: connections with a small share of } \bar G_c \text{ fade}\\
+       &\textbf{form}\quad\text{torch.optim.SGD, a head's inputs centred}\\
+       &\textbf{settle}\quad S_c \leftarrow \text{the largest } \bar G_{cm} \text{, at most } K,\;
+           W_{cm} = 0 \text{ elsewhere}
+           &&\text{then torch.optim.SGD on } S \text{ (Theorem H)}
+       \end{aligned}
+
+    A row whose mean selected step would lead uphill, <ubar_c, gbar_c> < 0, is trained densely until it
+    does not.
+
+    Sources: Algorithms 2 and 3 and Lemma 2 of the paper (ICCV 2019); docs/method.md says what is kept of
+    them, and docs/theory.md what is proved.
     """
 
     def __init__(

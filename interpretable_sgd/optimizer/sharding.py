@@ -8,7 +8,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 if dist.is_available():
-    from torch.distributed.tensor import DTensor, Replicate
+    try:
+        from torch.distributed.tensor import DTensor, Replicate
+    except ImportError:  # torch 2.4 has them in a room of its own
+        from torch.distributed._tensor import DTensor, Replicate
 
 
 def is_sharded(tensor: Tensor) -> bool:

@@ -6,6 +6,7 @@ import pytest
 from theory.claim import Verdict
 from theory.claims.decaying_steps import CLAIMS as DECAYING
 from theory.claims.rate_test import CLAIMS, control_check, mode_check, running_minimum
+from theory.claims.settled import softmax_head
 from theory.rate_test.configurations import MODES, PLAIN, PROBLEMS, canary, ridge, robust, squares
 from theory.rate_test.controls import (
     CANARY_MINIMISER,
@@ -17,8 +18,10 @@ from theory.rate_test.controls import (
 )
 from theory.rate_test.designs import design
 from theory.rate_test.optimizer_runs import Setup, run
+from theory.rate_test.routed_runs import run_optimizer
 from theory.rate_test.ruling import rule
-from theory.reference import bounds
+from theory.reference import bounds, routed
+from theory.reference.routed import on_support
 
 T = np.array([128.0, 256.0, 512.0, 1024.0])
 
@@ -70,21 +73,11 @@ def starts(problem, rows):
 
 
 @pytest.mark.parametrize("make", [squares, robust, canary])
-@pytest.mark.parametrize(
-    "options",
-    [
-        None,
-        {"sparsity": 1.0, "mask": "per-sample", "floor": 0.0},
-        {"sparsity": 1.0, "mask": "shared-current", "memory": 0.0, **PLAIN, "floor": 0.0},
-    ],
-    ids=["sgd", "per-sample", "shared-current"],
-)
-def test_rows_of_one_layer_are_separate_runs(make, options):
-    """Exactly, where no mask is random: top-K. Rows draw the same samples either way."""
+def test_rows_of_one_layer_are_separate_runs(make):
+    """Exactly, where nothing is drawn but samples, which rows share with layers."""
     problem = make()
-    options = options and {"block_size": 1, "lipschitz": "weight"} | options
     together, apart = (
-        run(Setup(problem, options, batch=2, separate=s), starts(problem, 5), 0.1, 30, seed=3)
+        run(Setup(problem, None, batch=2, separate=s), starts(problem, 5), 0.1, 30, seed=3)
         for s in (False, True)
     )
     np.testing.assert_allclose(together.w, apart.w, rtol=1e-9)
@@ -92,11 +85,10 @@ def test_rows_of_one_layer_are_separate_runs(make, options):
     assert len(np.unique(together.w[:, 0])) == 5
 
 
-@pytest.mark.parametrize("memory", [0.0, 0.9])
-def test_rows_of_one_layer_have_the_law_of_separate_runs(memory):
+def test_rows_of_one_layer_have_the_law_of_separate_runs():
     """Random masks: means of 64 rows and of 64 layers within 4 standard errors."""
     problem = squares()
-    options = {"block_size": 2, "memory": memory, **PLAIN}
+    options = {"block_size": 2, **PLAIN}
     found = [
         run(Setup(problem, options, separate=s), starts(problem, 64), 0.1, 30, seed=7 + s).square
         for s in (False, True)
@@ -105,17 +97,28 @@ def test_rows_of_one_layer_have_the_law_of_separate_runs(memory):
     assert abs(found[0].mean() - found[1].mean()) < 4 * error
 
 
-def test_the_printed_probabilities_are_those_that_the_large_run_uses():
-    """One output, s = 0: (L_m / sum L) is water-filling at K = 1, draw by draw."""
-    problem = canary()
-    common = {"mask": "per-sample", "lipschitz": "weight"}
-    paper = {"probabilities": "paper", **common}
-    filled = {"block_size": 1, "sparsity": 0.0, "floor": 0.0, **common}
-    ends = [
-        run(Setup(problem, options, separate=True), starts(problem, 4), 0.5, 40, seed=1).w
-        for options in (paper, filled)
-    ]
-    np.testing.assert_allclose(*ends, rtol=1e-9)
+def test_runs_of_the_optimizer_are_runs_of_torch_where_a_row_is_a_block():
+    """K = M: every group of rows is SGD on a softmax regression, as the judge runs it."""
+    head, eta, T = softmax_head(0), 0.3, 40
+    start = 0.3 * np.random.default_rng(0).standard_normal((3, 3, 6))
+    measures = {"left": on_support}
+    ours = run_optimizer(
+        head,
+        6,
+        eta,
+        T,
+        start,
+        np.random.default_rng(5),
+        settle=10,
+        measures=measures,
+        window=10,
+    )
+    rng = np.random.default_rng(5)
+    state = routed.State.dense(start)
+    for time in range(T):
+        assert time < 10 or not np.allclose(state.W, start)
+        routed.step(head, routed.Routing(6), state, eta, rng.integers(40, size=3)[:, None])
+    np.testing.assert_allclose(ours.state.W, state.W, rtol=1e-9)
 
 
 def test_a_full_batch_run_is_gradient_descent():
@@ -177,7 +180,7 @@ def test_decaying_steps_are_judged_rightly(claim):
     assert Verdict(claim, claim.function(True, 1)).as_documented
 
 
-@pytest.mark.parametrize("name", ["rate-sgd", "rate-default", "rate-shrinking", "rate-per-sample"])
+@pytest.mark.parametrize("name", ["rate-sgd", "rate-shared", "rate-shrinking", "rate-algorithm3"])
 def test_modes_are_judged_rightly(name):
     claim = next(claim for claim in CLAIMS if claim.name == name)
     check = claim.function(True, 2)

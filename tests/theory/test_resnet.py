@@ -8,8 +8,8 @@ import torch
 pytest.importorskip("torchvision")
 
 from theory.architectures import calibrate, resnet
-from theory.descriptive import MODES, Experiment, _product, train
-from theory.resnet import LABEL, load, main, synthetic
+from theory.network_runs import MODES, Experiment, train
+from theory.resnet import LABEL, TO_CERTIFY, load, main, page, synthetic
 
 
 def tiny():
@@ -54,41 +54,36 @@ def test_calibrated_batch_norm_keeps_samples_apart():
     torch.testing.assert_close(net(x)[:3], net(x[:3]), rtol=1e-4, atol=1e-5)
 
 
-def test_products_are_of_plain_gradients():
-    images, labels = synthetic(32, 8)
-    experiment = Experiment(build, images, labels)
-    net = build(1)
-    rows = torch.arange(32)
-    found = _product(experiment, net, build(2), torch.stack([rows, rows]))
-    gradients = torch.autograd.grad(experiment.loss(net, rows), list(net.parameters()))
-    assert float(found) == pytest.approx(sum(float((g**2).sum()) for g in gradients), rel=1e-4)
-
-
 @pytest.mark.parametrize("mode", MODES)
 def test_a_run_of_every_mode(mode):
     experiment = Experiment(build, *synthetic(32, 8), batch=4, readings=2)
-    outcome = train(experiment, mode, 12, seed=0)
-    again = train(experiment, mode, 12, seed=0)
-    assert np.isfinite([outcome.average, outcome.loss]).all()
-    assert outcome == again
-    assert bool(outcome.theta) == (mode == "per-sample")
-    if outcome.theta:
-        assert set(outcome.theta) == {"early share", "early median", "late share", "late median"}
-        assert 0 <= outcome.theta["late share"] <= 1
+    first, again = (train(experiment, mode, 12, seed=0) for _ in range(2))
+    assert first.steps == 12
+    assert np.isfinite(first.average("gradient", since=6))
+    assert first.average("gradient") == again.average("gradient")
+    if mode == "default":
+        assert first.series("settled/fc")[1][-1] == 1
 
 
 def test_the_command_writes_what_it_measured(tmp_path, capsys):
     out = tmp_path / "resnet.json"
-    arguments = ["--width", "2", "--horizons", "2", "4", "8", "--seeds", "2", "--batch", "4"]
+    arguments = ["--width", "2", "--horizons", "2", "4", "8", "--batch", "4"]
     here = f"{__name__}:tiny"
-    assert main([*arguments, "--data", here, "--modes", "sgd", "shared", "--out", str(out)]) == 0
+    command = [*arguments, "--data", here, "--modes", "sgd", "default", "--out", str(out)]
+    assert main(command) == 0
     printed = capsys.readouterr().out
     assert printed.count(LABEL) == 2
-    record = json.loads(out.read_text())
-    assert record["label"] == LABEL
-    assert list(record["modes"]) == ["sgd", "shared"]
-    assert np.shape(record["modes"]["sgd"]["averages"]) == (3, 2)
-    assert record["config"]["data"] == here
+    assert "To certify" in printed
+    kept = json.loads(out.read_text())
+    assert kept["label"] == LABEL
+    assert list(kept["modes"]) == ["sgd", "default"]
+    assert [row["runs"] for row in kept["modes"]["sgd"]["table"]] == [8, 8, 8]
+    assert kept["config"]["data"] == here
+    assert kept["command"].startswith("python -m theory resnet --width 2")
+    assert out.with_suffix(".svg").read_text().startswith("<?xml")
+    text = page(kept)
+    assert "| default |" in text
+    assert TO_CERTIFY in text
 
 
 @pytest.mark.gpu
@@ -96,19 +91,19 @@ def test_the_command_writes_what_it_measured(tmp_path, capsys):
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
 def test_the_command_on_cuda(tmp_path, precision):
     arguments = ["--device", "cuda", "--precision", precision, "--horizons", "4", "8", "16"]
-    assert main([*arguments, "--seeds", "2", "--out", str(tmp_path / "resnet.json")]) == 0
+    assert main([*arguments, "--out", str(tmp_path / "resnet.json")]) == 0
 
 
 def test_bf16_runs_on_the_cpu_too():
     experiment = Experiment(build, *synthetic(32, 8), batch=4, readings=1, precision="bf16")
-    assert np.isfinite(train(experiment, "shared", 2, seed=0).loss)
+    assert np.isfinite(train(experiment, "shared", 2, seed=0).average("loss"))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--precision", "tf32"], "--precision tf32 needs --device cuda"),
-        (["--seeds", "1"], "a slope needs at least 3 horizons and 2 seeds"),
+        (["--seeds", "1"], "seeds must be at least 8"),
         (["--data", "nowhere"], "data must be 'module:function', got 'nowhere'"),
         (["--data", f"{__name__}:wrong"], r"images \(n, c, h, w\) and labels \(n,\)"),
         (["--data", f"{__name__}:absent"], "has no attribute 'absent'"),

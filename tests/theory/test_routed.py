@@ -39,7 +39,7 @@ def test_a_run_is_the_literal_twins(guard, magnitude):
         index = rng.integers(12, size=(1, 4))
         delta = head.delta(state.W, index)[0] / 4
         step(head, routing, state, 0.2, index, 0.002)
-        twin.step(x[index[0]].tolist(), delta.tolist(), 0.2, shrink=0.002)
+        twin.step(x[index[0]].tolist(), delta.tolist(), 0.2, narrow=0.002)
         np.testing.assert_allclose(state.W[0], twin.W, atol=1e-12)
         np.testing.assert_allclose(state.buffer[0], twin.buffer, atol=1e-12)
 

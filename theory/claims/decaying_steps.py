@@ -48,7 +48,7 @@ def _judged(
 def shared(quick: bool, seed: int) -> Check:
     """The real optimizer, shared masks from the past, on ridge logistic regression."""
     problem, stops = ridge(), _times(quick)
-    L, pi_min = problem.known("L"), PLAIN["floor"] * 2 / problem.d
+    L, pi_min = problem.known("L"), PLAIN["exploration"] * 2 / problem.d
     mu = pi_min * problem.known("mu")
     # The floor makes every probability at least eps K / d, and none is above 1.
     S = float(np.asarray(problem.facts.variances).sum())

@@ -10,10 +10,10 @@ from theory.claim import FAILS, HOLDS_UNDER, Check, Claim
 from theory.rate_test.configurations import FAR, MODES, PROBLEMS, Mode
 from theory.rate_test.controls import CONTROLS, Control, averages, stalled_minimum
 from theory.rate_test.designs import design
-from theory.rate_test.optimizer_runs import Probe, Run, Setup, run
+from theory.rate_test.optimizer_runs import Run, Setup, run
 from theory.rate_test.ruling import STARTS, curve, interval, rule
 from theory.reference import bounds
-from theory.reference.probabilities import floored, literal, waterfill
+from theory.reference.probabilities import literal
 from theory.reference.problems import Array, Regression
 
 
@@ -45,12 +45,12 @@ def _on(mode: Mode, name: str, quick: bool, seed: int) -> tuple[Check, dict[str,
     offsets = (FAR[name], STARTS["near"])
     starts = np.concatenate([np.tile(best + offset, (seeds, 1)) for offset in offsets])
     setup = Setup(problem, mode.complete(name), mode.batch, mode.separate, mode.momentum)
-    per_sample, shrink = _probes(mode, name, problem)
+    shrink = _shrink(mode, name, problem)
     runs, ratios, errors = [], [], []
     for T in times:
         eta = mode.step(name, T, times[0])
         term = functools.partial(shrink, eta) if shrink else None
-        done = run(setup, starts, eta, int(T), seed + int(T), per_sample=per_sample, shrink=term)
+        done = run(setup, starts, eta, int(T), seed + int(T), shrink=term)
         runs.append(done)
         for rows in (slice(0, seeds), slice(seeds, None)):
             ratio, error = _against_bound(mode, problem, done, rows, starts[rows][0], eta, int(T))
@@ -75,31 +75,20 @@ def _on(mode: Mode, name: str, quick: bool, seed: int) -> tuple[Check, dict[str,
     return ruling.check(note, int(times[-1]), seeds, tuple(also)), numbers
 
 
-def _probes(
+def _shrink(
     mode: Mode, name: str, problem: Regression
-) -> tuple[Probe | None, Callable[[float, int, Array, Array], Array] | None]:
-    """What the bounds of Theorem B with per-sample probabilities, and A with shrink, need."""
+) -> Callable[[float, int, Array], Array] | None:
+    """What the shrink adds to the bound of Theorem A at a step, given eta."""
     options = mode.complete(name) or {}
 
-    def per_sample(step: int, pi: Array, G: Array) -> Array:
-        # With gamma = 1/2, the default of unbiased masks; the loss's curvature cancels in a row.
-        own = floored(
-            waterfill(problem.x**2, options["block_size"], 0.5),
-            options["floor"],
-            options["block_size"],
-        )
-        return np.asarray((G**2 / own).sum(-1).mean(-1))
-
-    def shrink(eta: float, step: int, pi: Array, G: Array) -> Array:
-        progress = min(1.0, (step + 1) / options["horizon"])
+    def term(eta: float, step: int, pi: Array) -> Array:
+        progress, epsilon = min(1.0, (step + 1) / options["form"]), options["exploration"]
         K = problem.d * (options["block_size"] / problem.d) ** progress
-        uniform = options["floor"] * K / problem.d
-        responsible = (pi - uniform) / (1 - options["floor"])
-        amount = 30 * progress / (np.sqrt(problem.d) * 250) * (1 - responsible)
+        responsible = (pi - epsilon * K / problem.d) / (1 - epsilon)
+        amount = options["shrink"] * progress / (np.sqrt(problem.d) * 250) * (1 - responsible)
         return bounds.shrink_term(problem.known("L"), eta, amount, pi)
 
-    reads_samples = options.get("correction") == "unbiased" and "mask" in options
-    return per_sample if reads_samples else None, shrink if mode.shrinks else None
+    return term if mode.shrinks else None
 
 
 def _against_bound(
@@ -113,12 +102,7 @@ def _against_bound(
     D = float(problem.value(start)) - problem.known("minimum")
     left = reading.weighted[rows]
     noise = L * eta * reading.noise[rows]
-    if mode.theorem == "B":
-        per_sample = "mask" in (mode.options or {})
-        left, V = done.square[rows], (reading.per_sample if per_sample else reading.inverse)[rows]
-        largest = 1 / L if per_sample else 0.2 / L
-        right, noise = bounds.theorem_b(D, L, eta, T, float(V.mean()), largest), L * eta * V
-    elif mode.theorem == "F":
+    if mode.theorem == "F":
         G2 = reading.moment[rows]
         right = bounds.theorem_f(D, L, eta, T, mode.momentum, float(G2.mean()))
         noise = (right - 2 * (1 - mode.momentum) * D / (eta * T)) * G2 / G2.mean()
@@ -141,14 +125,10 @@ def _time_constants(
     shifts = 1e-5 * np.eye(problem.d)
     H = (problem.gradient(w + shifts) - problem.gradient(w - shifts)) / 2e-5
     found = []
-    options = mode.options or {}
     for done, T in zip(runs, times, strict=True):
-        pi = done.reading.pi.mean(0)
-        if options.get("correction") == "unbiased":
-            pi = np.ones(problem.d)
-        elif "mask" in options:
-            # K = 1, s = 0, scores x^2: the mean over all samples, not over those in a batch.
-            pi = literal(problem.x**2, 1.0).mean(0)
+        # K = 1 of Algorithm 3, s = 0, scores x^2: the mean over samples of the probabilities.
+        paper = mode.theorem == "" and mode.options is not None
+        pi = literal(problem.x**2, 1.0).mean(0) if paper else done.reading.pi.mean(0)
         root = np.sqrt(pi)
         mu = np.linalg.eigvalsh(root[:, None] * (H + H.T) / 2 * root)[0]
         found.append(mode.step(name, T, times[0]) / (1 - mode.momentum) * T * mu)

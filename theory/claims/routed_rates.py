@@ -1,4 +1,4 @@
-"""The rate test of the routed optimizer: what settles converges at O(1 / sqrt T), what does not, not.
+"""The rate test of the routed optimizer: what settles has the rate O(1 / sqrt T), and controls have not.
 
 M_T is the mean over the steps from T_0 on of |grad_S F|^2, S the run's own support. On a given S
 runs start far from its minimiser or near; runs from scratch start far from 0 or at 0. The bound is
@@ -14,6 +14,7 @@ from theory.claim import FAILS, HOLDS_UNDER, Check, Claim
 from theory.claims.routed import canary
 from theory.claims.settled import excess, softmax_head
 from theory.rate_test.designs import Design
+from theory.rate_test.routed_runs import run_optimizer
 from theory.rate_test.ruling import STARTS, curve, rule
 from theory.reference import bounds
 from theory.reference.problems import Array
@@ -49,6 +50,7 @@ class Case:
         shrink: of the ramp while routing.
         constant: whether the step size is the same for all T.
         measure: M's square.
+        library: the installed optimizer in place of the judge's simulation.
         canary: CE2 with K = 1, neither guard nor look-ahead, instead of the softmax regression.
     """
 
@@ -62,6 +64,7 @@ class Case:
     shrink: float = 3.0
     constant: bool = False
     measure: Measure = on_support
+    library: bool = False
     canary: bool = False
 
     @property
@@ -85,6 +88,13 @@ CASES = [
     Case("rate-settled-momentum", "the same, momentum .9", given=True, momentum=0.9),
     Case("rate-routed", "routed for T / 4 steps, then settled"),
     Case("rate-prefix", "routed for 64 steps, all steps counted", fixed=64),
+    Case("rate-default", "the optimizer, routed for T / 4 steps, then settled", library=True),
+    Case(
+        "rate-default-prefix",
+        "the optimizer, routed for 64 steps, all steps counted",
+        fixed=64,
+        library=True,
+    ),
     Case("control-settled-constant", "settled, constant step", False, given=True, constant=True),
     Case("control-settled-plain-norm", "settled, plain norm", False, given=True, measure=plain),
     Case(
@@ -131,6 +141,10 @@ def _run(case: Case, head: Head, state: State, T: int, eta: float, rng: np.rando
     )
     window = 0 if case.fixed or not case.settles else T0
     measures: dict[str, Measure] = {"left": case.measure, "noise": noise}
+    if case.library:
+        return run_optimizer(
+            head, K, eta, T, state.W, rng, settle=T0, measures=measures, window=window
+        )
     horizon = max(1, T0 // 2) if case.settles else 64
     return run(head, routing, eta, T, state, rng, horizon=horizon, measures=measures, window=window)
 

@@ -56,7 +56,13 @@ STEPS = {"least squares": 0.14, "Geman-McClure": 0.1, "CE2": 1.75, "ridge": 0.5}
 """eta at the shortest horizon, at most 1 / L there; it falls as 1 / sqrt T over the others."""
 FAR = {"least squares": 1.0, "Geman-McClure": 0.5, "CE2": 1.0, "ridge": 1.0}
 """Distance of the far start from w* in every coordinate: less where gradients vanish far away."""
-PLAIN = {"floor": 0.3, "shrink": 0.0, "horizon": 0}
+PLAIN: dict[str, Any] = {
+    "method": "shared",
+    "exploration": 0.3,
+    "shrink": 0.0,
+    "form": 0,
+}
+"""Shared masks as Theorem A has them."""
 
 
 @dataclass(frozen=True)
@@ -103,65 +109,30 @@ class Mode:
 
 
 BOTH = ("least squares", "Geman-McClure")
-PER_SAMPLE = {"mask": "per-sample", "sparsity": 0.0, "lipschitz": "weight", "floor": 0.0}
-UNBIASED = {"correction": "unbiased", "lipschitz": "weight", "floor": 0.3}
-CURRENT = {"mask": "shared-current", "memory": 0.0, "lipschitz": "weight"}
 
 MODES = [
     Mode("rate-sgd", "torch.optim.SGD", (*BOTH, "CE2"), None, theorem=""),
-    Mode("rate-default", "default, no shrink", (*BOTH, "CE2"), PLAIN),
-    Mode("rate-narrowing", "default, narrowing", BOTH, PLAIN | {"horizon": 16}),
+    Mode("rate-shared", "shared masks", (*BOTH, "CE2"), PLAIN),
+    Mode("rate-narrowing", "shared masks, narrowing", BOTH, PLAIN | {"form": 16}),
     Mode(
         "rate-shrinking",
-        "default, shrinking",
+        "shared masks, shrinking",
         ("least squares",),
-        {"floor": 0.3, "horizon": 64},
+        PLAIN | {"form": 64, "shrink": 30.0},
         converges=False,
         theorem="A with shrink",
         shrinks=True,
-    ),
-    Mode("rate-systematic", "systematic", ("least squares",), PLAIN | {"draw": "systematic"}),
-    Mode("rate-unbiased", "unbiased, shared", BOTH, UNBIASED, theorem="B"),
-    Mode(
-        "rate-unbiased-per-sample",
-        "unbiased, per sample",
-        BOTH,
-        UNBIASED | {"mask": "per-sample"},
-        theorem="B",
-    ),
-    Mode(
-        "rate-unbiased-current",
-        "unbiased, from the batch",
-        ("least squares",),
-        UNBIASED | CURRENT,
-        theorem="B",
     ),
     Mode("rate-momentum", "momentum .9", BOTH, PLAIN, theorem="F", momentum=0.9),
     Mode("rate-decay", "weight decay .2", ("ridge",), PLAIN),
     Mode("rate-full-batch", "full batch", BOTH, PLAIN, batch=0, exponent=1.0),
     Mode(
-        "rate-faithful",
+        "rate-algorithm3",
         "Algorithm 3 as printed",
         ("CE2",),
-        {"mask": "per-sample", "probabilities": "paper", "lipschitz": "weight"},
+        {"method": "algorithm3"},
         converges=False,
         theorem="",
         separate=True,
-    ),
-    Mode(
-        "rate-per-sample",
-        "per sample, water-filled",
-        ("CE2",),
-        PER_SAMPLE,
-        converges=False,
-        theorem="",
-    ),
-    Mode(
-        "rate-current",
-        "shared, from the batch, B = 1",
-        ("CE2",),
-        CURRENT | {"sparsity": 0.0, "floor": 0.0, "shrink": 0.0, "horizon": 0},
-        converges=False,
-        theorem="",
     ),
 ]

@@ -1,4 +1,4 @@
-"""How large the rate test is: run lengths, and seeds of each.
+"""Sizes of the rate test: run lengths, and seeds of each.
 
 Steps cost more than runs, since all runs share them: a quick design has shorter runs, but more of
 them. Its power is measured in `power`.
@@ -33,7 +33,7 @@ QUICK, FULL = Design(128, 1.5, 192), Design(512, 2, 64)
 # Without noise the rate is in force as soon as the run has converged.
 QUICK_FULL_BATCH, FULL_FULL_BATCH = Design(64, 2, 192), Design(128, 2, 256)
 # Where every run has a layer of its own, runs do not share steps.
-QUICK_SEPARATE, FULL_SEPARATE = Design(128, 2**0.5, 8), Design(128, 2, 16)
+QUICK_SEPARATE, FULL_SEPARATE = Design(128, 2**0.5, 16), Design(128, 2, 16)
 
 
 def design(quick: bool, mode: Mode | None = None) -> Design:

@@ -1,4 +1,4 @@
-"""What the rate test decides of one optimizer on one problem, from runs of two starts.
+"""Rulings of the rate test on one optimizer and one problem, from runs of two starts.
 
 The statistic is M_T, the mean over seeds of (1/T) sum_t |grad F(w_t)|^2, with the full gradient and
 the plain norm: the Pi-norm cannot see a starved coordinate. Runs of T steps have a step size

@@ -1,1 +1,1 @@
-"""What judges the library and shares no code with it."""
+"""The judges of the library, which share no code with it."""

@@ -104,7 +104,13 @@ def _batch_first(tensor: Tensor, dim: int | None, size: int) -> Tensor:
     return tensor.expand(size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
 
 
-routed_linear.register_vmap(_over_samples(routed_linear))
-routed_sum.register_vmap(_over_samples(routed_sum))
-input_grad.register_vmap(_over_samples(input_grad))
-weight_grad.register_vmap(_one_by_one(weight_grad))
+RULES = {
+    routed_linear: _over_samples(routed_linear),
+    routed_sum: _over_samples(routed_sum),
+    input_grad: _over_samples(input_grad),
+    weight_grad: _one_by_one(weight_grad),
+}
+# torch 2.4 has no batching rules for operators of others, and refuses `vmap` over them.
+if hasattr(routed_linear, "register_vmap"):
+    for _operator, _rule in RULES.items():
+        _operator.register_vmap(_rule)
