@@ -119,20 +119,22 @@ def _pool(
     runs: Sequence[Run], left: Sequence[int], environments: Sequence[Environment], tell: Tell
 ) -> None:
     context = multiprocessing.get_context("spawn")
-    slots, events = context.Queue(), context.Queue()
+    slots, events, stopping = context.Queue(), context.Queue(), context.Event()
     for environment in environments:
         slots.put(environment)
-    with ProcessPoolExecutor(len(environments), context, _start, (slots, events)) as pool:
+    with ProcessPoolExecutor(len(environments), context, _start, (slots, events, stopping)) as pool:
         futures = [pool.submit(_work, number, runs[number]) for number in left]
         try:
             for event in _events(events, futures):
                 tell(event)
         except KeyboardInterrupt:
             # a run at training ends its step and writes a checkpoint, which leaving the pool waits for
+            stopping.set()
             for future in futures:
                 future.cancel()
             for process in multiprocessing.active_children():
-                process.terminate()
+                if process.pid is not None:
+                    os.kill(process.pid, signal.SIGINT)
             raise
         for future in futures:
             future.result()
@@ -154,10 +156,10 @@ _here: dict[
 ] = {}  # of a process of the pool: its environment, and where it tells what happens
 
 
-def _start(slots: Any, events: Any) -> None:
+def _start(slots: Any, events: Any, stopping: Any) -> None:
     torch.set_num_threads(1)
     if hasattr(os, "setsid"):
-        os.setsid()  # out of reach of the terminal's Ctrl-C: the first process ends the others, once
+        os.setsid()  # out of reach of the terminal's Ctrl-C: the first process passes it on, once
     parent = multiprocessing.parent_process()
 
     def tell(event: Event) -> None:
@@ -165,26 +167,26 @@ def _start(slots: Any, events: Any) -> None:
             raise KeyboardInterrupt
         events.put(event)
 
-    _here.update(environment=slots.get(), tell=tell, at_work=False, stopped=False)
-    signal.signal(signal.SIGTERM, _stop)
+    _here.update(environment=slots.get(), tell=tell, stopping=stopping, at_work=False)
+    signal.signal(signal.SIGINT, _interrupt)
 
 
-def _stop(number: int, frame: Any) -> None:
-    """A process that is ended while it waits for work would break the pool, and take the others with it."""
-    _here["stopped"] = True
+def _interrupt(number: int, frame: Any) -> None:
+    """Stop the work; a process that dies while it waits for some would break the pool."""
     if _here["at_work"]:
         raise KeyboardInterrupt
 
 
 def _work(number: int, run: Run) -> None:
-    if _here["stopped"]:
+    if _here["stopping"].is_set():
         raise KeyboardInterrupt
     _here["at_work"] = True
     try:
         _here["tell"](Event("step", number))
         attempt(number, run, _here["environment"], _here["tell"])
     except KeyboardInterrupt:
-        _here["stopped"] = True  # training has answered the signal
+        if not _here["stopping"].is_set():
+            os._exit(1)  # a pool that is broken ends its processes by SIGTERM, and waits for them
         raise
     finally:
         _here["at_work"] = False

@@ -39,7 +39,8 @@ class Away(SphinxTransform):
             return pending_xref("", *node.children, **page, **refers)
         name = node.astext()
         if re.fullmatch(rf"{path.stem}\.(?!py$)\w+", name) and path.parts[0] == LIBRARY:
-            function = {"refdomain": "py", "reftype": "obj", "reftarget": f"{LIBRARY}.{name}"}
+            target = ".".join([*path.parent.parts, name])
+            function = {"refdomain": "py", "reftype": "obj", "reftarget": target}
             return pending_xref("", *node.children, **function, **refers)
         self.env.metadata[self.env.docname].setdefault(SOURCES, []).append(str(path))
         up = "../" * self.env.docname.count("/")

@@ -48,7 +48,7 @@ class Interpretable(Optimizer):
     """Whether weight decay is no part of the base optimizer's gradient."""
 
     def __init__(self, params: ParamsT, options: dict[str, Any], **of_the_base: Any) -> None:
-        self._options = vars(Options(**options))
+        self._options = vars(Options(**options | {"layers": _listed(options["layers"])}))
         super().__init__(params, **of_the_base)  # type: ignore[call-arg]
         # Statistics are matched to unscaled gradients, so a GradScaler must unscale before the step.
         self._step_supports_amp_scaling = False

@@ -70,7 +70,10 @@ class LayerFinder:
         process_group: over which a model found replicates its gradients, or None.
         foreign: the last call of a layer with weights that cannot be probed, in the order of all calls,
             and its description; (0, "") for none.
-        outputs: of the last call of a model that was visited.
+        shapes: of the outputs of the last call of a model that was visited, as far as they are matrices.
+        returned: the weights whose layers' outputs they are.
+        most_layers: with weights, in any model that was visited.
+        awaits_lazy: whether layers of the last model had no weights yet as it was visited.
     """
 
     def __init__(
@@ -83,7 +86,9 @@ class LayerFinder:
         self.probes: dict[Tensor, WeightProbe] = {}
         self.process_group: Any = None
         self.foreign = (0, "")
-        self.outputs: list[weakref.ref[Tensor]] = []
+        self.shapes: list[torch.Size] = []
+        self.returned: set[Tensor] = set()
+        self.most_layers, self.awaits_lazy = 0, False
         self._seen: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._ours: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
         self._handles: list[RemovableHandle] = []
@@ -107,7 +112,7 @@ class LayerFinder:
             self._handles.pop().remove()
         for probe in self.probes.values():
             probe.note_calls(False)
-        self.outputs = []
+        self.shapes, self.returned = [], set()
 
     def visit(self, model: nn.Module) -> None:
         """Probe the chosen layers of a model."""
@@ -120,25 +125,19 @@ class LayerFinder:
             if layer.weight not in self.probes:
                 self.probes[layer.weight] = WeightProbe(layer.weight, self._unique(name))
             self.probes[layer.weight].install(layer)
+        self.most_layers = max(self.most_layers, sum(map(_has_matrix, inner.modules())))
+        if chosen:
+            self._begin()
         if any(self._owns(parameter) for parameter in model.parameters()):
             self._ours.update({module: name for name, module in inner.named_modules()})
             self.process_group = replicas(model) or self.process_group
             if self.is_watching:
                 _watchers.setdefault(model, weakref.WeakSet()).add(self)
                 self._handles.append(model.register_forward_hook(note_outputs))
-        # Lazy layers and those that torch.func lends other tensors are looked at again.
-        if all(isinstance(p, nn.Parameter) and not is_lazy(p) for p in model.parameters()):
+        self.awaits_lazy = any(is_lazy(parameter) for parameter in model.parameters())
+        # Layers that torch.func lends other tensors are looked at again, too.
+        if not self.awaits_lazy and all(isinstance(p, nn.Parameter) for p in model.parameters()):
             self._seen.update(model.modules())
-        if chosen:
-            self._begin()
-
-    def is_alone(self, weight: Tensor) -> bool:
-        """Whether no other layer of the models that were visited could be their head."""
-        return len(self.probes) == 1 and all(
-            module._parameters.get("weight") is weight
-            for module in self._ours
-            if _has_matrix(module)
-        )
 
     def keep(self, weights: set[Tensor]) -> None:
         """Take the hooks off all other layers."""
@@ -173,7 +172,11 @@ class LayerFinder:
         """Note what a model that was visited returned."""
         if torch.is_grad_enabled() and self.is_watching:
             tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-            self.outputs = [weakref.ref(tensor) for tensor in tensors if tensor.dim() > 1]
+            ids = {id(tensor): tensor.shape for tensor in tensors if tensor.dim() > 1}
+            # Noted now: a loss that is all that is kept of a forward pass frees them in backward.
+            self.shapes = list(ids.values())
+            probes = self.probes.items()
+            self.returned = {w for w, p in probes if p.output and id(p.output()) in ids}
 
 
 _watchers: weakref.WeakKeyDictionary[nn.Module, weakref.WeakSet[LayerFinder]] = (

@@ -114,9 +114,15 @@ class MaskedLayers:
         """
         for weight, probe in self._finder.probes.items():
             group = self._groups[weight]
-            known = STATE in self._optimizer.state.get(weight, ()) or self._finder.is_alone(weight)
+            known = STATE in self._optimizer.state.get(weight, ()) or self._is_alone
             if weight not in self._routed and (known or self._choice(group).keyword is None):
                 self._optimizer.begin(weight, probe)
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether the only layer that was found is the only one with weights, here and in its model."""
+        own = [parameter for parameter in self._groups if parameter.dim() > 1]
+        return len(self._finder.probes) == len(own) == self._finder.most_layers == 1
 
     def close(self) -> None:
         """Leave every layer as it was, and route nothing."""
@@ -162,12 +168,15 @@ class MaskedLayers:
         # Layers of parameters that are new in this step are found in their next forward pass.
         if self._notice_edits() or not self._finder.is_watching or self._is_rehearsal():
             return []
+        if self._finder.awaits_lazy:
+            return []
         before = set(self._routed)
         groups = self._optimizer.param_groups
         learning = [any(p.grad is not None for p in group["params"]) for group in groups]
-        head = (
-            self._head() if any(self._choice(group).keyword == "head" for group in groups) else None
-        )
+        asks = [
+            self._choice(group).keyword == "head" and not self._loaded(group) for group in groups
+        ]
+        head = self._head() if any(asks) and any(learning) else None
         for index, (group, learns) in enumerate(zip(groups, learning, strict=True)):
             keyword = self._choice(group).keyword
             if index not in self._decided and (learns or (any(learning) and keyword in KEYWORDS)):
@@ -239,22 +248,16 @@ class MaskedLayers:
             and probe.layers
             and self._choice(self._groups[weight]).keyword == "head"
         ]
-        if any(self._loaded(group) for group in self._optimizer.param_groups):
-            return None
         linear, last_call, probe = max(candidates, key=lambda c: c[:2], default=(True, 0, None))
         foreign_call, foreign = self._finder.foreign
         if foreign_call and (foreign_call > last_call or not linear):
             return self.warn(NO_HEAD.format(FOREIGN.format(foreign)))
         if probe is None:
             return self.warn(NO_HEAD.format(NO_LAYER))
-        outputs = [
-            tensor for tensor in (ref() for ref in self._finder.outputs) if tensor is not None
-        ]
-        size = len(probe.weight)
-        if outputs and not any(size in tensor.shape[1:] for tensor in outputs):
+        shapes, size = self._finder.shapes, len(probe.weight)
+        if shapes and not any(size in shape[1:] for shape in shapes):
             return self.warn(NO_HEAD.format(NOT_LOGITS.format(probe.name, size)))
-        ids = {id(tensor) for tensor in outputs}
-        returned = [p.name for _, _, p in candidates if p.output and id(p.output()) in ids]
+        returned = [p.name for _, _, p in candidates if p.weight in self._finder.returned]
         if len(returned) > 1:
             self.warn(SEVERAL.format(", ".join(map(repr, returned)), probe.name))
         return probe.weight

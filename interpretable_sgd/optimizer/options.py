@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
-from interpretable_sgd.optimizer.layer_choice import Layers
+from interpretable_sgd.optimizer.layer_choice import LayerChoice, Layers
 
 MethodName = Literal["routed", "shared", "algorithm3"]
 
@@ -49,6 +49,7 @@ class Options:
         self._require("exploration", lambda e: _is_finite(e) and e < 1, "in [0, 1)")
         self._require("shrink", _is_finite, "at least 0, and finite")
         self._require("seed", _is_integer, "an integer")
+        LayerChoice(self.layers)
         if self.method == "algorithm3" and self.sparsity == 1:
             raise ValueError(
                 "sparsity must be below 1 for method='algorithm3', whose exponent is "
