@@ -11,7 +11,7 @@ if dist.is_available():
     try:
         from torch.distributed.tensor import DTensor, Replicate
     except ImportError:  # torch 2.4 has them in a room of its own
-        from torch.distributed._tensor import DTensor, Replicate
+        from torch.distributed._tensor import DTensor, Replicate  # type: ignore[attr-defined]
 
 
 def is_sharded(tensor: Tensor) -> bool:
