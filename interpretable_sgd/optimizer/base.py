@@ -239,7 +239,7 @@ class Interpretable(Optimizer):
                 support=selector.matrix.abs() >= threshold,
                 strength=selector.strength,
                 probabilities=selector.probabilities,
-                settled="support" in state,
+                settled=phase(state) == "settle",
                 bias=selector.bias if isinstance(selector, Routed) else None,
                 block_size=selector.block_size,
             )

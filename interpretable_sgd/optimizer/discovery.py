@@ -135,7 +135,8 @@ class LayerFinder:
                 _watchers.setdefault(model, weakref.WeakSet()).add(self)
                 self._handles.append(model.register_forward_hook(note_outputs))
         self.awaits_lazy = any(is_lazy(parameter) for parameter in model.parameters())
-        if not self.awaits_lazy:
+        # Layers that torch.func lends other tensors are looked at again, too.
+        if not self.awaits_lazy and all(isinstance(p, nn.Parameter) for p in model.parameters()):
             self._seen.update(model.modules())
 
     def keep(self, weights: set[Tensor]) -> None:
@@ -200,6 +201,7 @@ def _has_matrix(module: nn.Module) -> bool:
     inner = parametrizations.parameters() if isinstance(parametrizations, nn.Module) else ()
     own = (parameter for parameter in module._parameters.values() if parameter is not None)
     childless = not any(True for name, _ in module.named_children() if name != "parametrizations")
-    return childless and any(
+    # Quantisation-aware layers own their weight, beside a child.
+    return (childless or "weight" in module._parameters) and any(
         not is_lazy(parameter) and parameter.dim() > 1 for parameter in itertools.chain(own, inner)
     )

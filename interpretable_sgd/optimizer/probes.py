@@ -90,7 +90,8 @@ class WeightProbe:
                 # Code that was compiled before does not look at new hooks.
                 torch.compiler.reset()
             layer.__dict__[PROBE] = self
-            self._handles[layer] = layer.register_forward_hook(forward_hook)
+            # First of all, for fully_shard takes the gathered weight away in a hook of its own.
+            self._handles[layer] = layer.register_forward_hook(forward_hook, prepend=True)
 
     def _unhook(self) -> None:
         for layer, handle in self._handles.items():

@@ -29,7 +29,7 @@ from interpretable_sgd.optimizer.selector import (
     update_relative_mean,
     update_running_mean,
 )
-from interpretable_sgd.optimizer.sharding import gather, shard_like
+from interpretable_sgd.optimizer.sharding import gather, is_sharded, shard_like
 
 COVER = 0.95
 """Share of a row's gate constants that its support must carry: what would be left adds nothing to read."""
@@ -52,16 +52,20 @@ class Routed(Selector):
     | `progress`   | position in the phase of routing, [0, 1]                      |
     | `asked`      | steps since `settle()` was called, from 1; 0 before           |
     | `settled_at` | steps taken when the rows were cut; -1 before                 |
-    | `input_mean` | running mean of the inputs, (M,), while forming               |
-    | `support`    | boolean (O, M), once settled                                  |
+    | `input_mean` | running mean of the inputs while forming, (M,); 0 before      |
+    | `support`    | boolean (O, M); everything before the layer is settled        |
     | `is_head`    | whether the layer is the last with weights                    |
     """
 
     @classmethod
     def blank(cls, weight: Tensor, block_size: float) -> State:
         """See `Selector.blank`; a row of no more than K connections is settled from the start."""
+        moments = blank_moments(PLANES, weight)
+        # All keys are there from the start: torch.distributed.checkpoint loads only what it finds.
         state: State = {
-            MOMENTS: blank_moments(PLANES, weight),
+            MOMENTS: moments,
+            "input_mean": torch.zeros_like(moments[0, 0]),
+            "support": torch.ones_like(moments[0], dtype=torch.bool),
             "steps": 0,
             "held": 0,
             "peak_lr": 0.0,
@@ -74,8 +78,7 @@ class Routed(Selector):
             "settled_at": -1,
         }
         if block_size >= weight[0].numel():
-            everything = torch.ones_like(state[MOMENTS][0], dtype=torch.bool)
-            state |= {"phase": PHASES.index("settle"), "settled_at": 0, "support": everything}
+            state |= {"phase": PHASES.index("settle"), "settled_at": 0}
         return state
 
     @property
@@ -91,8 +94,7 @@ class Routed(Selector):
     @property
     def probabilities(self) -> Tensor:
         """See `Selector.probabilities`."""
-        everything = torch.ones_like(self.gates)
-        return everything * self.state["support"] if "support" in self.state else everything
+        return self.state["support"].to(self.gates)
 
     @property
     def settled_since(self) -> int | None:
@@ -130,7 +132,7 @@ class Routed(Selector):
                 replaces_gradient=True,
             )
         else:
-            self.probe.rest(self.state.get("support"))
+            self.probe.rest(self.state["support"] if now == "settle" else None)
 
     @property
     def _shift(self) -> Tensor:
@@ -147,6 +149,9 @@ class Routed(Selector):
         state["peak_lr"] = max(state["peak_lr"], self.rate)
         if not state["steps"]:
             self._advance()
+        if phase(state) == "settle" and is_sharded(gradient):
+            # No hook on the weight has masked it, and momentum must not hold what is never learned.
+            return {self.weight: gradient * shard_like(state["support"], gradient)}
         means = self.means
         if phase(state) == "form":
             update_running_mean(means.dense, self.descent(gradient))
@@ -183,7 +188,8 @@ class Routed(Selector):
             return {}
         bias = self.probe.layers[0].bias
         now = sums[:-1] / sums[-1].clamp(min=1)
-        mean = self.state.setdefault("input_mean", now.clone())
+        mean = self.state["input_mean"]
+        mean.copy_(torch.where(mean.any() | ~now.sum().isfinite(), mean, now))
         directions = {}
         if bias is not None and bias.grad is not None:
             weight, shift = centred_gradients(

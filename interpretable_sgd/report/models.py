@@ -1,10 +1,10 @@
 """Models named on the command line, by name or by a function, with weights from a file."""
 
 import importlib
-import pickle
 import sys
 from collections.abc import Collection
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +62,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except ModuleNotFoundError as error:
         raise ValueError(f"weights {path} need a package to be read: {error}") from error
-    except pickle.UnpicklingError as error:
+    except UnpicklingError as error:
         raise ValueError(
             f"weights {path} cannot be read: they hold objects beside tensors, which could run code; "
             "torch.save(model.state_dict(), ...) writes tensors alone"

@@ -1,5 +1,6 @@
 """DistributedDataParallel in all its settings, and torch.nn.DataParallel, on two processes."""
 
+import copy
 import threading
 from contextlib import nullcontext
 from typing import Any
@@ -12,11 +13,12 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from interpretable_sgd import InterpretableSGD
-from tests.models import CLASSES, MLP, Batch, Spare, same, train, weights
+from tests.models import CLASSES, METHODS, MLP, Batch, Spare, same, train, weights
 from tests.ranks import spawned
 
 STEPS = 4
-OPTIONS: dict[str, Any] = {"lr": 0.1, "momentum": 0.9, "block_size": 3, "horizon": 2}
+OPTIONS: dict[str, Any] = {"lr": 0.1, "momentum": 0.9}
+PHASES = {name: METHODS[name] for name in ("brake", "form", "route", "settle", "shared")}
 SETTINGS: dict[str, dict[str, Any]] = {
     "static graph": {"static_graph": True},
     "unused parameters": {"find_unused_parameters": True},
@@ -29,10 +31,18 @@ def half(batch: Batch, rank: int) -> Batch:
     return batch[0][6 * rank : 6 * rank + 6], batch[1][6 * rank : 6 * rank + 6]
 
 
-def trained(rank: int, name: str) -> dict[str, Any]:
+def selection(model: nn.Module, optimizer: InterpretableSGD) -> dict[str, Any]:
+    """What the next step of the head depends on, beside weights and momentum."""
+    head = model.net[2] if isinstance(model, Spare) else model[2]
+    state = optimizer.state[head.weight]
+    held = {key: value for key, value in state.items() if key != "momentum_buffer"}
+    return copy.deepcopy(held) | {"support": optimizer.routed_units().popitem()[1].support}
+
+
+def trained(rank: int, name: str, phase: str) -> dict[str, Any]:
     model = Spare() if name == "unused parameters" else MLP.model()
     wrapped = DistributedDataParallel(model, **SETTINGS[name])
-    optimizer = InterpretableSGD(model.parameters(), **OPTIONS)
+    optimizer = InterpretableSGD(model.parameters(), **OPTIONS, **PHASES[phase])
     for batch in MLP.batches(STEPS):
         optimizer.zero_grad()
         x, y = half(batch, rank)
@@ -41,26 +51,43 @@ def trained(rank: int, name: str) -> dict[str, Any]:
             with wrapped.no_sync() if number < parts - 1 else nullcontext():
                 (cross_entropy(wrapped(a), b) / parts).backward()
         optimizer.step()
-    head = model.net[2] if isinstance(model, Spare) else model[2]
-    return {"weights": weights(model)[:4], "selected": optimizer.state[head.weight]["selected"]}
+    return {"weights": weights(model)[:4], "selection": selection(model, optimizer)}
 
 
-def uneven(rank: int) -> dict[str, Any]:
+def uneven(rank: int, phase: str) -> dict[str, Any]:
     """One process has two batches less; then both train on."""
     model = MLP.model()
     wrapped = DistributedDataParallel(model)
-    optimizer = InterpretableSGD(model.parameters(), **OPTIONS)
+    optimizer = InterpretableSGD(model.parameters(), **OPTIONS, **PHASES[phase])
     halves = [half(batch, rank) for batch in MLP.batches(2 * STEPS)]
     with Join([wrapped, optimizer]):
         train(wrapped, optimizer, halves[: STEPS - 2 * rank])
     joined = weights(model)
     train(wrapped, optimizer, halves[STEPS:])
-    state = optimizer.state[model[2].weight]
-    return {"joined": joined, "weights": weights(model), "selected": state["selected"]}
+    return {
+        "joined": joined,
+        "weights": weights(model),
+        "selection": selection(model, optimizer),
+    }
 
 
 def process(rank: int) -> dict[str, Any]:
-    return {name: trained(rank, name) for name in SETTINGS} | {"join": uneven(rank)}
+    return {
+        phase: {name: trained(rank, name, phase) for name in SETTINGS}
+        | {"join": uneven(rank, phase)}
+        for phase in PHASES
+    }
+
+
+def equal(left: dict[str, Any], right: dict[str, Any]) -> bool:
+    """Bit for bit."""
+    pairs = [(left[key], right[key]) for key in left]
+    return left.keys() == right.keys() and all(
+        torch.equal(a, b) if isinstance(a, Tensor) else a == b for a, b in pairs
+    )
+
+
+phases = pytest.mark.parametrize("phase", PHASES)
 
 
 @pytest.fixture(scope="module")
@@ -71,20 +98,28 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
 @pytest.mark.row(
     "Several processes",
     "DistributedDataParallel: `static_graph`, `find_unused_parameters`, `gradient_as_bucket_view`, `no_sync`",
-    "both ranks bit for bit the same; masks those of one process on the whole batch",
+    "both ranks bit for bit the same, and selected as by one process on the whole batch",
 )
+@phases
 @pytest.mark.parametrize("name", SETTINGS)
-def test_settings_of_ddp(name: str, ranks: list[Any]) -> None:
-    left, right = (rank[name] for rank in ranks)
+def test_settings_of_ddp(name: str, phase: str, ranks: list[Any]) -> None:
+    left, right = (rank[phase][name] for rank in ranks)
     assert same(left["weights"], right["weights"])
+    assert equal(left["selection"], right["selection"])
     model = Spare() if name == "unused parameters" else MLP.model()
-    optimizer = InterpretableSGD(model.parameters(), **OPTIONS)
+    optimizer = InterpretableSGD(model.parameters(), **OPTIONS, **PHASES[phase])
     train(model, optimizer, MLP.batches(STEPS))
-    head = model.net[2] if isinstance(model, Spare) else model[2]
-    selected = optimizer.state[head.weight]["selected"]
-    assert torch.equal(left["selected"], selected) and (selected < STEPS).any()
-    for ours, alone in zip(left["weights"], weights(model), strict=False):
-        torch.testing.assert_close(ours, alone, rtol=1e-4, atol=1e-5)
+    assert PHASES[phase].get("method") or optimizer.phase == phase
+    alone = selection(model, optimizer)
+    assert left["selection"].keys() == alone.keys()
+    assert torch.equal(left["selection"]["support"], alone["support"])
+    for key, value in alone.items():
+        torch.testing.assert_close(left["selection"][key], value, rtol=1e-4, atol=1e-5, msg=key)
+    for ours, whole in zip(left["weights"], weights(model), strict=False):
+        torch.testing.assert_close(ours, whole, rtol=1e-4, atol=1e-5)
+    plain = MLP.model()
+    train(plain, torch.optim.SGD(plain.parameters(), **OPTIONS), MLP.batches(STEPS))
+    assert not torch.allclose(weights(plain)[2], left["weights"][2], rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.row(
@@ -92,11 +127,12 @@ def test_settings_of_ddp(name: str, ranks: list[Any]) -> None:
     "uneven inputs: `Join([ddp_model, optimizer])`",
     "the optimizer is a `Joinable`; a rank that ran out takes over the state of one that did not",
 )
-def test_ranks_join_and_train_on(ranks: list[Any]) -> None:
-    left, right = (rank["join"] for rank in ranks)
+@phases
+def test_ranks_join_and_train_on(phase: str, ranks: list[Any]) -> None:
+    left, right = (rank[phase]["join"] for rank in ranks)
     assert same(left["joined"], right["joined"])
     assert same(left["weights"], right["weights"])
-    assert torch.equal(left["selected"], right["selected"])
+    assert equal(left["selection"], right["selection"])
 
 
 class OnThreads(nn.DataParallel):
@@ -139,11 +175,12 @@ class OnThreads(nn.DataParallel):
     "its replicas are copies that the optimizer does not see: use DistributedDataParallel",
     answer="error",
 )
-@pytest.mark.parametrize("found", ["parameters alone", "model=", "after a step"])
+@pytest.mark.parametrize("found", ["parameters alone", "attached", "after a step"])
 def test_replicas_in_threads_are_an_error(found: str, batches: list[Batch]) -> None:
     model = MLP.model()
-    at_once = {"model": model} if found == "model=" else {}
-    optimizer = InterpretableSGD(model.parameters(), lr=0.1, **at_once)
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1)
+    if found == "attached":
+        optimizer.attach(model)
     if found == "after a step":
         train(model, optimizer, batches)
     before = weights(model)
@@ -166,7 +203,8 @@ class OnOneDevice(nn.DataParallel):
 
 def test_data_parallel_on_one_device_is_the_model_itself(batches: list[Batch]) -> None:
     model = MLP.model()
-    optimizer = InterpretableSGD(model.parameters(), lr=0.1, model=OnOneDevice(model))
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1)
+    optimizer.attach(OnOneDevice(model))
     train(OnOneDevice(model), optimizer, batches)
     assert list(optimizer.routed_units()) == ["2"]
 

@@ -9,7 +9,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import SWALR, AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from interpretable_sgd import InterpretableSGD
-from tests.models import CLASSES, MLP, Batch, same, train, weights
+from tests.models import CLASSES, METHODS, MLP, Batch, same, train, weights
+
+routing = pytest.mark.parametrize(
+    "options", [METHODS[name] for name in ("route", "settle", "shared")]
+)
 
 
 class Adapted(nn.Module):
@@ -32,11 +36,13 @@ class Adapted(nn.Module):
     "the head is routed, adapters and frozen layers are left alone. Where the head itself is adapted "
     "its last factor counts as head: choose `layers` by name",
 )
-def test_lora_below_a_head(batches: list[Batch]) -> None:
+@routing
+def test_lora_below_a_head(options: dict, batches: list[Batch]) -> None:
     model = MLP.model()
     model[0] = Adapted(model[0])
     frozen = model[0].base.weight.clone()
-    optimizer = InterpretableSGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = InterpretableSGD(trained, lr=0.1, **options)
     train(model, optimizer, batches)
     assert list(optimizer.routed_units()) == ["2"]
     assert torch.equal(model[0].base.weight, frozen) and model[0].up.weight.any()
@@ -47,16 +53,17 @@ def test_lora_below_a_head(batches: list[Batch]) -> None:
     "LoRA of `peft`, `modules_to_save` for the head",
     "the saved head is routed",
 )
-def test_lora_of_peft(batches: list[Batch]) -> None:
+@routing
+def test_lora_of_peft(options: dict, batches: list[Batch]) -> None:
     peft = pytest.importorskip("peft")
     config = peft.LoraConfig(r=2, target_modules=["0"], modules_to_save=["2"])
     model = peft.get_peft_model(MLP.model(), config)
-    optimizer = InterpretableSGD(model.parameters(), lr=0.1, horizon=0, block_size=2)
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, **options)
     train(model, optimizer, batches)
     ((name, units),) = optimizer.routed_units().items()
-    assert name.endswith("2.modules_to_save.default") and units.selected.min() < 1
+    assert name.endswith("2.modules_to_save.default") and not units.support.all()
     merged = model.merge_and_unload()
-    assert type(merged[2]) is nn.Linear or isinstance(merged[2], nn.Linear)
+    assert isinstance(merged[2], nn.Linear)
 
 
 HEADS: dict[str, Callable[[], nn.Module]] = {
@@ -88,19 +95,20 @@ def test_computed_weights_are_plain_and_said_so(
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             train(model, optimizer, batches)
-        said = [w for w in caught if "no head to route" in str(w.message)]
+        said = [w for w in caught if "found nothing to route" in str(w.message)]
         assert len(said) == (kind is InterpretableSGD)
         results.append(weights(model))
     assert same(*results)
 
 
-def test_a_routed_body_below_a_computed_head(batches: list[Batch]) -> None:
+@routing
+def test_a_routed_body_below_a_computed_head(options: dict, batches: list[Batch]) -> None:
     torch.manual_seed(0)
     head = nn.utils.parametrizations.spectral_norm(nn.Linear(20, CLASSES))
     model = nn.Sequential(nn.Linear(6, 20), nn.ReLU(), head)
-    optimizer = InterpretableSGD(model.parameters(), lr=0.1, layers=["0"], block_size=2, horizon=0)
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, layers=["0"], **options)
     train(model, optimizer, batches)
-    assert optimizer.routed_units()["0"].selected.min() < 1
+    assert not optimizer.routed_units()["0"].support.all()
 
 
 AVERAGES = {
@@ -116,10 +124,11 @@ AVERAGES = {
     "the average is a plain model, its weights those of the averaged steps",
 )
 @pytest.mark.parametrize("average", AVERAGES.values(), ids=list(AVERAGES))
-def test_averages_of_weights(average: dict) -> None:
+@routing
+def test_averages_of_weights(options: dict, average: dict) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 20), nn.BatchNorm1d(20), nn.ReLU(), nn.Linear(20, CLASSES))
-    optimizer = InterpretableSGD(model.parameters(), lr=0.1, horizon=2)
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, **options)
     averaged, rates = AveragedModel(model, **average), SWALR(optimizer, swa_lr=0.05)
     seen: list[Tensor] = []
 

@@ -19,7 +19,7 @@ from torch.testing._internal.common_optimizers import (
 )
 
 from interpretable_sgd import InterpretableSGD
-from tests.models import MLP, same, train, weights
+from tests.models import METHODS, MLP, same, train, weights
 
 (INFO,) = [info for info in optim_db if info.optim_cls is SGD]
 INPUTS: list[OptimizerInput] = INFO.optim_inputs_func(device="cpu")
@@ -28,11 +28,14 @@ KERNELS = {"for-loop": {"foreach": False}, "foreach": {"foreach": True}}
 NOT_APPLICABLE = {
     "capturable": "torch.optim.SGD has no such argument",
     "fused on CUDA, peak memory of foreach, mixed devices": "need a GPU; marked gpu elsewhere or not run",
-    "step as a tensor, loading a step that is no tensor": "SGD keeps no step; routed_steps is an int",
+    "step as a tensor, loading a step that is no tensor": "SGD keeps no step; `steps` is an int",
     "sparse gradients of a routed weight": "an error: a mask is dense",
     "complex routed weights": "an error where chosen; else plain SGD",
 }
 inputs = pytest.mark.parametrize("given", INPUTS, ids=[given.desc for given in INPUTS])
+ways = pytest.mark.parametrize(
+    "way", [METHODS[name] for name in ("route", "settle", "shared, narrowing")]
+)
 kernels = pytest.mark.parametrize("kernel", KERNELS.values(), ids=list(KERNELS))
 
 
@@ -40,9 +43,11 @@ def check(what: str, how: str) -> pytest.MarkDecorator:
     return pytest.mark.row("Torch's own checks", what, how)
 
 
-def routed(given: OptimizerInput, kernel: dict[str, Any]) -> tuple[nn.Module, InterpretableSGD]:
+def routed(
+    given: OptimizerInput, kernel: dict[str, Any], way: dict[str, Any]
+) -> tuple[nn.Module, InterpretableSGD]:
     model = MLP.model()
-    options = {"block_size": 3, "horizon": 2} | copy.deepcopy(given.kwargs) | kernel
+    options = way | copy.deepcopy(given.kwargs) | kernel
     return model, InterpretableSGD(model.parameters(), **options)
 
 
@@ -80,12 +85,14 @@ def test_inputs_that_mask_nothing_are_sgd(given: OptimizerInput, kernel: dict) -
 
 @check("foreach", "the for-loop's values, routed")
 @inputs
-def test_foreach_matches_the_loop(given: OptimizerInput) -> None:
+@ways
+def test_foreach_matches_the_loop(way: dict, given: OptimizerInput) -> None:
     results = []
     for kernel in KERNELS.values():
-        model, optimizer = routed(given, kernel)
+        model, optimizer = routed(given, kernel, way)
         train(model, optimizer, MLP.batches(6))
-        results.append([*weights(model), optimizer.state[model[2].weight]["selected"]])
+        (units,) = optimizer.routed_units().values()
+        results.append([*weights(model), units.probabilities, units.strength])
     for left, right in zip(*results, strict=True):
         torch.testing.assert_close(left, right)
 
@@ -93,11 +100,11 @@ def test_foreach_matches_the_loop(given: OptimizerInput) -> None:
 @check("direction of progress, with each of torch's schedules for SGD", "the loss goes down, or up")
 @kernels
 @pytest.mark.parametrize("schedule", range(len(INFO.scheduler_inputs)))
+@ways
 @pytest.mark.parametrize("maximize", [False, True])
-def test_direction(maximize: bool, schedule: int, kernel: dict) -> None:
+def test_direction(maximize: bool, way: dict, schedule: int, kernel: dict) -> None:
     model = MLP.model()
-    still = {"shrink": 0, "block_size": 3, "horizon": 3}
-    options = {"lr": 0.05, "maximize": maximize} | still | kernel
+    options = {"lr": 0.05, "maximize": maximize, "shrink": 0} | way | kernel
     optimizer = InterpretableSGD(model.parameters(), **options)
     schedulers = [build(optimizer) for build in INFO.scheduler_inputs[schedule]]
     (x, y) = MLP.batches(1)[0]
@@ -110,18 +117,20 @@ def test_direction(maximize: bool, schedule: int, kernel: dict) -> None:
             scheduler.step(*([losses[-1]] if plateau else []))
 
     train(model, optimizer, [(x, y)] * 20, after)
-    assert losses[-1] > losses[0] if maximize else losses[-1] < losses[0]
+    # What is cut is cut in the second step.
+    assert losses[-1] > losses[2] if maximize else losses[-1] < losses[2]
 
 
 @check(
     "no gradients, or zero gradients",
-    "a step changes nothing where there is neither decay nor `shrink`, which go on without gradients",
+    "a step changes nothing where nothing decays, shrinks or fades",
 )
 @inputs
 @kernels
-def test_steps_without_gradients(given: OptimizerInput, kernel: dict) -> None:
+@pytest.mark.parametrize("way", [METHODS[name] for name in ("brake", "form", "shared")])
+def test_steps_without_gradients(way: dict, given: OptimizerInput, kernel: dict) -> None:
     still = {"weight_decay": 0.0, "momentum": 0.0, "nesterov": False, "shrink": 0}
-    model, optimizer = routed(given, kernel | still)
+    model, optimizer = routed(given, kernel | still, way)
     before = weights(model)
     optimizer.step()
     train(lambda x: 0 * model(x), optimizer, MLP.batches(1))
@@ -142,11 +151,12 @@ def duplicated(how: str, optimizer: InterpretableSGD) -> Any:
 @check("deepcopy, pickle, `torch.save` with `weights_only`", "the state is the same")
 @inputs
 @kernels
+@ways
 @pytest.mark.parametrize("how", ["deepcopy", "pickle", "weights_only"])
-def test_duplicates_of_the_state(how: str, given: OptimizerInput, kernel: dict) -> None:
+def test_duplicates_of_the_state(how: str, way: dict, given: OptimizerInput, kernel: dict) -> None:
     safe = torch.serialization.safe_globals([])
     with safe if how == "weights_only" else nullcontext():
-        model, optimizer = routed(given, kernel)
+        model, optimizer = routed(given, kernel, way)
         train(model, optimizer, MLP.batches(3))
         state, other = optimizer.state_dict(), duplicated(how, optimizer)
     assert str(state["param_groups"]) == str(other["param_groups"])
@@ -167,26 +177,31 @@ FORMATS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @check("parameters that are not contiguous", "the values of contiguous ones, routed")
 @kernels
+@ways
 @pytest.mark.parametrize("layout", FORMATS.values(), ids=list(FORMATS))
-def test_layouts_of_a_routed_weight(layout: Callable[[Tensor], Tensor], kernel: dict) -> None:
+def test_layouts_of_a_routed_weight(
+    layout: Callable[[Tensor], Tensor], way: dict, kernel: dict
+) -> None:
     results = []
     for laid in (layout, FORMATS["contiguous"]):
         model = MLP.model()
         model[2].weight = nn.Parameter(laid(model[2].weight.detach()))
-        options = {"lr": 0.1, "momentum": 0.9, "horizon": 0, "block_size": 3} | kernel
+        options = {"lr": 0.1, "momentum": 0.9} | way | kernel
         optimizer = InterpretableSGD(model.parameters(), **options)
         train(model, optimizer, MLP.batches())
-        results.append([*weights(model), optimizer.state[model[2].weight]["selected"]])
+        (units,) = optimizer.routed_units().values()
+        results.append([*weights(model), units.probabilities, units.strength])
     for left, right in zip(*results, strict=True):
         torch.testing.assert_close(left, right)
 
 
 @check("`defaults` changed to foreach", "and back: the same values")
-def test_foreach_may_be_set_later() -> None:
+@ways
+def test_foreach_may_be_set_later(way: dict) -> None:
     results = []
     for later in (True, False):
         model = MLP.model()
-        optimizer = InterpretableSGD(model.parameters(), lr=0.1, horizon=0, foreach=False)
+        optimizer = InterpretableSGD(model.parameters(), lr=0.1, foreach=False, **way)
         train(model, optimizer, MLP.batches(2))
         for group in optimizer.param_groups:
             group["foreach"] = later

@@ -7,12 +7,13 @@ import torch
 from torch import nn
 
 from interpretable_sgd import InterpretableSGD, route
+from tests.models import METHODS
 
 
 def models() -> tuple[nn.Sequential, nn.Sequential]:
     """Two equal networks with a hidden Linear layer, a convolution and a routed head."""
     pair = []
-    for _ in range(2):
+    for _ in range(3):
         torch.manual_seed(0)
         layers = nn.Sequential(
             nn.Conv2d(1, 4, 1), nn.Flatten(), nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 3)
@@ -28,7 +29,9 @@ def test_a_routed_head_is_left_to_itself() -> None:
         torch.optim.SGD(plain.parameters(), lr=0.1, momentum=0.9),
     )
     x, y = torch.randn(6, 1, 2, 2), torch.tensor([0, 1, 2, 0, 1, 2])
-    with pytest.warns(UserWarning, match="no head to route: the last Linear layer has a forward"):
+    with pytest.warns(
+        UserWarning, match="found nothing to route: the last layer with weights that ran is '4'"
+    ):
         for _ in range(3):
             for model, optimizer in zip((ours, plain), optimizers, strict=True):
                 optimizer.zero_grad()
@@ -39,13 +42,15 @@ def test_a_routed_head_is_left_to_itself() -> None:
     assert optimizers[0].routed_units() == {}
 
 
-def test_a_hidden_layer_below_a_routed_head_can_be_routed() -> None:
+@pytest.mark.parametrize("way", [METHODS[name] for name in ("route", "settle", "shared")])
+def test_a_hidden_layer_below_a_routed_head_can_be_routed(way: dict) -> None:
     model, _ = models()
-    optimizer = InterpretableSGD(model.parameters(), lr=0.1, layers="2", block_size=2, horizon=0)
+    optimizer = InterpretableSGD(model.parameters(), lr=0.1, layers="2", **way)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for _ in range(2):
+        for _ in range(3):
             optimizer.zero_grad()
             model(torch.randn(6, 1, 2, 2)).square().sum().backward()
             optimizer.step()
-    assert list(optimizer.routed_units()) == ["2"]
+    ((name, units),) = optimizer.routed_units().items()
+    assert name == "2" and not units.support.all()

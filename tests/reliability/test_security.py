@@ -26,8 +26,9 @@ def unsafe(source: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in MODULES)
         elif isinstance(node, ast.ImportFrom) and node.module in MODULES:
-            # to write one runs nothing
-            yield from (str(node.module) for alias in node.names if alias.name != "dumps")
+            # to write one, or to name the error, runs nothing
+            harmless = {"dumps", "UnpicklingError"}
+            yield from (str(node.module) for alias in node.names if alias.name not in harmless)
         elif isinstance(node, ast.Call):
             name, given = dotted(node.func), {k.arg: ast.unparse(k.value) for k in node.keywords}
             if name in CALLS:
