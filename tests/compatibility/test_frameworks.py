@@ -20,11 +20,11 @@ def ends(steps: int) -> dict[str, dict[str, Any]]:
     """Options of a run that settles half-way, of one that ends as it is routed, and of shared masks.
 
     Args:
-        steps: of the whole run.
+        steps: of the whole run; what is idle is gone by then.
     """
     return {
         "settle": {"brake": steps // 10, "form": steps // 5, "settle": steps // 2},
-        "route": {"brake": steps // 10, "form": steps // 5, "settle": 2 * steps},
+        "route": {"brake": steps // 10, "form": steps // 5, "settle": steps * 5 // 4},
         "shared": {"method": "shared", "form": steps * 2 // 5},
     }
 
