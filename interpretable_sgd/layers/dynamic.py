@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from interpretable_sgd.layers.kernels.autograd import RoutedLinear
 from interpretable_sgd.layers.top_k import Routes, Selection, check_k, check_selection, rank
 
+# Older torch does not tell exporting from compiling; what is compiled there runs on standard operators.
+is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+
 
 class DynamicLinear(nn.Linear):
     r"""A linear layer whose outputs sum their k largest contributions only.
@@ -193,7 +196,7 @@ def _routed(x: Tensor, weight: Tensor, bias: Tensor | None, k: int, selection: S
     """y_o = b_o + the routed sum, [..., m] -> [..., o]."""
     at_most = selection == "at_most_k"
     x, weight, bias = _autocast(x, weight, bias)
-    if torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export():
+    if is_exporting() or torch.onnx.is_in_onnx_export():
         y = _in_standard_operators(x, weight, k, at_most)
     else:
         rows = RoutedLinear.apply(x.reshape(-1, x.shape[-1]), weight, k, at_most)[0]

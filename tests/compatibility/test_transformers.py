@@ -72,11 +72,19 @@ def accuracy(model: nn.Module, data: tuple[dict[str, Tensor], Tensor]) -> float:
         return float((model.eval()(**data[0]).logits.argmax(1) == data[1]).float().mean())
 
 
-def run(model: nn.Module, draw: Any) -> tuple[float, Tensor, str]:
+# Masks of a batch still change when a run ends, so a class reads some more connections than it keeps.
+WAYS: dict[str, tuple[dict[str, Any], float]] = {
+    "routed": ({"brake": STEPS // 8, "form": STEPS // 4, "settle": STEPS // 2}, BLOCK),
+    "shared": ({"method": "shared", "form": STEPS * 2 // 5}, 1.2 * BLOCK),
+}
+ways = pytest.mark.parametrize(("way", "most"), WAYS.values(), ids=list(WAYS))
+
+
+def run(model: nn.Module, draw: Any, way: dict[str, Any]) -> tuple[float, Tensor, str]:
     """Accuracy on 1000 new examples, connections per class, and the name of what was routed."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
-    options = {"lr": 0.1, "momentum": 0.9, "block_size": BLOCK, "horizon": STEPS * 2 // 5}
+    options = {"lr": 0.1, "momentum": 0.9, "block_size": BLOCK} | way
     optimizer = InterpretableSGD(model.parameters(), **options)
     model.train()
     for _ in range(STEPS):
@@ -94,11 +102,12 @@ def run(model: nn.Module, draw: Any) -> tuple[float, Tensor, str]:
     "a Vision Transformer (`ViTForImageClassification`), end to end",
     "generated images, 200 steps: classified, with a sparse head",
 )
-def test_vision_transformer() -> None:
+@ways
+def test_vision_transformer(way: dict[str, Any], most: float) -> None:
     torch.manual_seed(0)
-    right, connections, name = run(vit(), images)
+    right, connections, name = run(vit(), images, way)
     assert name == "classifier"
-    assert right > 0.9 and connections.float().mean() <= 1.2 * BLOCK
+    assert right > 0.9 and connections.float().mean() <= most
 
 
 @pytest.mark.row(
@@ -106,8 +115,9 @@ def test_vision_transformer() -> None:
     "a text classifier (`DistilBertForSequenceClassification`), end to end",
     "generated texts, 200 steps: classified, with a sparse head",
 )
-def test_text_classifier() -> None:
+@ways
+def test_text_classifier(way: dict[str, Any], most: float) -> None:
     torch.manual_seed(0)
-    right, connections, name = run(text_classifier(), texts)
+    right, connections, name = run(text_classifier(), texts, way)
     assert name == "classifier"
-    assert right > 0.9 and connections.float().mean() <= 1.2 * BLOCK
+    assert right > 0.9 and connections.float().mean() <= most

@@ -91,7 +91,7 @@ def test_routing_is_recorded_where_there_is_any():
     assert recorder.series("support/head")[1].tolist() == [1, 3]
     assert recorder.series("settled/head")[1].tolist() == pytest.approx([1 / 3, 1 / 3])
     assert recorder.series("churn/head")[1].tolist() == pytest.approx([6 / 9])
-    assert recorder.series("phase")[1].tolist() == [1, 1]
+    assert recorder.series("phase")[1].tolist() == [2, 2]
     assert "support of 'head' 1 -> 3" in recorder.summary()
 
 

@@ -12,16 +12,19 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from interpretable_sgd import InterpretableSGD
+from interpretable_sgd.optimizer.probes import PROBE
 from tests.conftest import global_hooks
 from tests.models import MLP, train
 
 STATM = Path("/proc/self/statm")
 MODES = {
-    "shared": {"horizon": 50},
-    "per-sample": {"mask": "per-sample"},
+    "routed": {"brake": 10, "form": 20, "settle": 10**6},
+    "settled": {"brake": 10, "form": 20, "settle": 40},
+    "shared": {"method": "shared", "form": 50},
+    "algorithm3": {"method": "algorithm3"},
 }
 measurable = pytest.mark.skipif(not STATM.exists(), reason="needs /proc to read the memory held")
-quiet = pytest.mark.filterwarnings("ignore:masks per sample")
+quiet = pytest.mark.filterwarnings("ignore:Algorithm 3 as printed")
 modes = pytest.mark.parametrize("options", MODES.values(), ids=list(MODES))
 
 
@@ -104,8 +107,9 @@ def test_no_hook_is_left_of_1000_optimizers(ends: str) -> None:
     gc.disable()
     try:
         for number in range(1000):
-            options = {"model": model} if number % 2 else {}
-            optimizer = InterpretableSGD(model.parameters(), lr=0.0, **options)
+            optimizer = InterpretableSGD(model.parameters(), lr=0.0)
+            if number % 2:
+                optimizer.attach(model)
             if ends != "before its first step":
                 cross_entropy(model(x), y).backward()
                 optimizer.step()
@@ -121,5 +125,5 @@ def test_no_hook_is_left_of_1000_optimizers(ends: str) -> None:
     assert not any(
         hooks for layer in model for hooks in (layer._forward_hooks, layer._backward_hooks)
     )
-    assert not any("_tap" in vars(layer) for layer in model)
+    assert not any(PROBE in vars(layer) for layer in model)
     assert torch.equal(model(x), expected)
