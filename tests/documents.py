@@ -33,8 +33,10 @@ class Run(NamedTuple):
 
     @property
     def agrees(self) -> bool:
-        """Whether the page shows what was printed, numbers aside where they are measured."""
-        shown = self.block["output"] or ""
+        """Whether what the page shows was printed, numbers aside where they are measured."""
+        shown = self.block["output"]
+        if shown is None:
+            return True
         if self.block["measured"]:
             return words(shown) == words(self.printed)
         return shown == self.printed

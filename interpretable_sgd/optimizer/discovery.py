@@ -20,7 +20,7 @@ from torch.utils.hooks import RemovableHandle
 
 from interpretable_sgd.optimizer.layer_gradients import Layer
 from interpretable_sgd.optimizer.messages import REPLICAS
-from interpretable_sgd.optimizer.probes import WeightProbe, next_call
+from interpretable_sgd.optimizer.probes import PROBE, WeightProbe, next_call
 
 _FORWARDS = [plain.forward for plain in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)]
 
@@ -164,7 +164,10 @@ class LayerFinder:
             self.visit(module)
         if torch.is_grad_enabled() and module in self._ours and _has_matrix(module):
             weight = module._parameters.get("weight")
-            if weight not in self.probes or not weight.requires_grad:
+            # A probed layer without its own weight runs in a functional call, which is no training step.
+            probe = vars(module).get(PROBE)
+            elsewhere = weight not in self.probes and probe in self.probes.values()
+            if not elsewhere and (weight not in self.probes or not weight.requires_grad):
                 self.foreign = (next_call(), _described(self._ours[module], module))
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
