@@ -72,7 +72,7 @@ def test_every_method_is_on_one_axis_whether_it_was_trained_or_not():
         [
             run(data=SCENES, sparse_heads=fitted),
             run(data=SCENES, seed=1, accuracy=0.6, sparse_heads=fitted),
-            run("InterpretableSGD, block_size=3", SCENES, weights_per_class=3.2),
+            run("InterpretableSGD, block_size=2", SCENES, weights_per_class=3.2),
         ]
     )
     assert found["Res18"] == ["2", "64.0 ± 0.0", "55.0 ± 7.1"]
@@ -97,19 +97,19 @@ def ablation(runs):
 
 
 def test_differences_are_paired_by_seed():
-    floor = "InterpretableSGD, shrink=0"
+    floor = "InterpretableSGD, form=0"
     found = ablation([made(0.5), made(0.7, seed=1), made(0.8, floor, 1), made(0.9, floor, 2)])
-    assert found["floor=0"]["minus default,\nsame seeds"] == "+10.0"
-    assert found["floor=0"]["validation\ntop-1, %"] == "85.0 ± 7.1"
+    assert found["form=0"]["minus default,\nsame seeds"] == "+10.0"
+    assert found["form=0"]["validation\ntop-1, %"] == "85.0 ± 7.1"
     assert found["default"]["minus default,\nsame seeds"] == NONE
 
 
 def test_test_accuracy_is_shown_of_the_default_and_of_what_validation_images_chose():
-    floor, shrink = "InterpretableSGD, shrink=0", "InterpretableSGD, shrink=0"
+    floor, shrink = "InterpretableSGD, form=0", "InterpretableSGD, block_size=2"
     found = ablation([made(0.5), made(0.6, floor, accuracy=0.1), made(0.4, shrink, accuracy=1.0)])
     shown = {name: row["test\ntop-1, %"] for name, row in found.items()}
-    assert shown["default"] == "50.0" and shown["floor=0"] == "10.0"
-    assert shown["shrink=0"] == NONE
+    assert shown["default"] == "50.0" and shown["form=0"] == "10.0"
+    assert shown["block_size=2"] == NONE
 
 
 def test_without_runs_all_is_dashes():
