@@ -72,7 +72,7 @@ def test_every_method_is_on_one_axis_whether_it_was_trained_or_not():
         [
             run(data=SCENES, sparse_heads=fitted),
             run(data=SCENES, seed=1, accuracy=0.6, sparse_heads=fitted),
-            run("InterpretableSGD, block_size=2", SCENES, weights_per_class=3.2),
+            run("InterpretableSGD, block_size=3", SCENES, weights_per_class=3.2),
         ]
     )
     assert found["Res18"] == ["2", "64.0 ± 0.0", "55.0 ± 7.1"]
