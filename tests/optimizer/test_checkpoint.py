@@ -394,7 +394,7 @@ def test_the_state_is_that_of_torch_sgd_but_for_routed_weights() -> None:
     train(model, optimizer, MLP.batches())
     keys = {index: set(state) for index, state in optimizer.state_dict()["state"].items()}
     own = {"moments", "steps", "held", "peak_lr", "last_lr", "phase", "braked", "formed"}
-    own |= {"progress", "asked", "settled_at", "is_head"}
+    own |= {"progress", "asked", "settled_at", "is_head", "input_mean", "support"}
     dense = {"momentum_buffer"}
     assert keys == {0: dense, 1: dense, 2: dense | own, 3: dense}
 
