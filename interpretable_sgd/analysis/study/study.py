@@ -1,6 +1,7 @@
 """A study of a trained classifier from beginning to end: decisions, dissection, pictures, tables."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from interpretable_sgd.analysis.batches import VerifiedLoader
 from interpretable_sgd.analysis.composition import compose
 from interpretable_sgd.analysis.concepts.files import printable
 from interpretable_sgd.analysis.concepts.table import ConceptImages
-from interpretable_sgd.analysis.confusions import contrasts
-from interpretable_sgd.analysis.decisions import decide
+from interpretable_sgd.analysis.confusions import Contrast, contrasts
+from interpretable_sgd.analysis.decisions import Decisions, decide
 from interpretable_sgd.analysis.dissection.dissect import dissect
 from interpretable_sgd.analysis.dissection.result import Dissection
 from interpretable_sgd.analysis.heads import Head
@@ -110,9 +111,11 @@ def study(
     >>> found.layer, len(found.classes), found.metrics["units"].value
     ('1', 4, 8)
     """
-    for option, (count, least) in {
-        **{"top": (top, 1), "explained": (explained, 0), "pictures": (pictures, 0)},
-    }.items():
+    for option, count, least in (
+        ("top", top, 1),
+        ("explained", explained, 0),
+        ("pictures", pictures, 0),
+    ):
         if count < least:
             raise ValueError(f"{option} must be at least {least}, got {count}")
     subject = subject_of(
@@ -128,31 +131,11 @@ def study(
     )
     below_weights = subject.weights_below(below, layer_below)
     subject.check_concepts(concepts, truth)
-
-    def dissected(layer: nn.Module | str | None, stage: str) -> Dissection | None:
-        if concepts is None or layer is None:
-            return None
-        return dissect(
-            subject.model,
-            layer,
-            concepts,
-            prepare=prepare,
-            permutations=permutations,
-            seed=seed,
-            device=device,
-            checkpoint=None if checkpoint is None else checkpoint / f"{stage}.pt",
-            report=lambda done: report(stage, done),
-        )
-
-    decisions = decide(
-        subject.model,
-        loader,
-        subject.head,
-        device=device,
-        keep=max(10, top),
-        checkpoint=None if checkpoint is None else checkpoint / "decisions.pt",
-        report=lambda done: report("decisions", done),
+    dissected = partial(
+        _dissect, subject, concepts, prepare, permutations, seed, checkpoint, report
     )
+
+    decisions = _decide(subject, top, checkpoint, report)
     dissection = dissected(subject.layer, "dissection")
     units = unit_cards(decisions, dissection, subject.unit_names)
     reach = summary.reach_by_class(decisions)
@@ -160,12 +143,7 @@ def study(
     read = sorted({use.unit for card in classes for use in card.uses})
     images = illustrate(subject, decisions, read, explained, pictures, top, report)
     ablation, stability = _trials(subject, decisions.hashes, augment, top, report)
-    # labels that are sets are not taken for one another
-    pairs = (
-        ()
-        if decisions.is_multilabel
-        else contrasts(decisions.weight, decisions.labels, decisions.predicted, top)
-    )
+    pairs = _confusions(decisions, top)
     graph = compose(
         decisions.weight,
         below_weights,
@@ -174,6 +152,7 @@ def study(
         labels_below=titles_of(dissected(layer_below, "dissection below")),
         top=top,
     )
+
     metrics = summary.metrics(decisions, units, classes, ablation, dissection, truth)
     if images.diversity is not None:
         metrics["diversity_at_5"] = summary.diversity_metric(images.diversity)
@@ -200,6 +179,46 @@ def study(
         tables=found,
         provenance=provenance(subject.model, decisions.hashes, settings, seed),
         skipped=tuple((printable(path), printable(why)) for path, why in skipped),
+    )
+
+
+def _decide(subject: Subject, top: int, folder: Path | None, report: Progress) -> Decisions:
+    """The first pass: what the head makes of each image."""
+    return decide(
+        subject.model,
+        subject.loader,
+        subject.head,
+        device=subject.device,
+        keep=max(10, top),
+        checkpoint=None if folder is None else folder / "decisions.pt",
+        report=lambda done: report("decisions", done),
+    )
+
+
+def _dissect(
+    subject: Subject,
+    concepts: ConceptImages | None,
+    prepare: Callable[[Tensor], Tensor] | None,
+    permutations: int,
+    seed: int,
+    folder: Path | None,
+    report: Progress,
+    layer: nn.Module | str | None,
+    stage: str,
+) -> Dissection | None:
+    """Concepts of a layer's units; None without concepts or layer."""
+    if concepts is None or layer is None:
+        return None
+    return dissect(
+        subject.model,
+        layer,
+        concepts,
+        prepare=prepare,
+        permutations=permutations,
+        seed=seed,
+        device=subject.device,
+        checkpoint=None if folder is None else folder / f"{stage}.pt",
+        report=lambda done: report(stage, done),
     )
 
 
@@ -231,3 +250,10 @@ def _trials(
         report=lambda done: report("stability", done),
     )
     return ablation, stability
+
+
+def _confusions(decisions: Decisions, top: int) -> tuple[Contrast, ...]:
+    """Pairs of classes that are taken for one another; labels that are sets are not."""
+    if decisions.is_multilabel:
+        return ()
+    return contrasts(decisions.weight, decisions.labels, decisions.predicted, top)
