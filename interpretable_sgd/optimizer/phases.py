@@ -18,8 +18,8 @@ PHASES: tuple[Phase, ...] = get_args(Phase)
 BRAKE_RATE, FORM_RATE, SETTLE_RATE = 0.8, 0.5, 0.25
 BRAKE_STEPS, FORM_STEPS, SETTLE_STEPS = 250, 500, 750
 # A schedule of few drops passes several rates at once. Phases then last these shares of the steps before
-# them after all, as they do under a cosine.
-LEAST_FORMING, LEAST_ROUTING = 2 / 3, 1 / 3
+# them after all: little enough that a layer settles whose only drop comes at 85 % of the run.
+LEAST_FORMING, LEAST_ROUTING = 1 / 10, 1 / 20
 
 
 class Clock(NamedTuple):
