@@ -12,6 +12,7 @@ from interpretable_sgd.analysis.composition import (
     connections,
     formula,
 )
+from interpretable_sgd.analysis.conformal import SetRule, calibrated, set_scores
 from interpretable_sgd.analysis.confusions import Contrast, contrast
 from interpretable_sgd.analysis.contributions import (
     residual,
@@ -38,6 +39,7 @@ from interpretable_sgd.analysis.interpretability_metrics import (
     diversity,
     pruned,
 )
+from interpretable_sgd.analysis.prediction_sets import Keeper, Member, PredictionSet
 from interpretable_sgd.analysis.sparsity import (
     at_most,
     dead_units,
@@ -76,11 +78,15 @@ __all__ = [
     "Exemplar",
     "Explanation",
     "Head",
+    "Keeper",
     "Matching",
+    "Member",
     "Metric",
+    "PredictionSet",
     "Reason",
     "Score",
     "SeedStability",
+    "SetRule",
     "Stability",
     "Study",
     "Table",
@@ -90,6 +96,7 @@ __all__ = [
     "across_seeds",
     "agreement",
     "at_most",
+    "calibrated",
     "calibration",
     "class_concepts",
     "class_independence",
@@ -118,6 +125,7 @@ __all__ = [
     "reading",
     "residual",
     "residuals",
+    "set_scores",
     "shared_units",
     "shares",
     "sparsity",

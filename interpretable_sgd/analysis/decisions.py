@@ -124,6 +124,11 @@ class Decisions:
         return has == (self.logits[:, 0] > 0)
 
     @property
+    def abstains(self) -> Tensor:
+        """Whether no unit that the predicted class reads is on, (N,), bool: the decision is the bias's."""
+        return self.units[:, 0, 0] < 0
+
+    @property
     def accuracy(self) -> float:
         """Share of images whose predicted class is the label; of sets, of all decisions that are right."""
         if self.is_multilabel:

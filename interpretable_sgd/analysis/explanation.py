@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from interpretable_sgd.analysis.batches import Inputs, check_labels, each, length, on, rows
+from interpretable_sgd.analysis.conformal import SetRule
 from interpretable_sgd.analysis.decisions import Decisions
 from interpretable_sgd.analysis.forward import (
     Maps,
@@ -33,6 +34,7 @@ from interpretable_sgd.analysis.names import (
     in_words,
     unit_titles,
 )
+from interpretable_sgd.analysis.prediction_sets import PredictionSet, sets_of
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ class Explanation:
         margin: logit of the predicted class less that of the runner-up, as a sum of the units that
             separate them most; of a head of one output the logit, which is of one class against the
             other.
+        set: the classes that the image may have, by the rule that was given; None without one.
     """
 
     index: int
@@ -127,6 +130,7 @@ class Explanation:
     words: str | None
     scores: tuple[Score, Score]
     margin: UnitSum
+    set: PredictionSet | None = None
 
     @property
     def predicted(self) -> Score:
@@ -161,7 +165,8 @@ class Explanation:
         for role, score in zip(("predicted", "runner-up"), self.scores, strict=True):
             head = f"{role}: {score.name}, logit {score.logit:.2f}, probability {score.probability:.2f}"
             parts += [head, str(score)]
-        return "\n".join([*parts, f"margin {self.margin.total:.2f}, made by", str(self.margin)])
+        parts += [f"margin {self.margin.total:.2f}, made by", str(self.margin)]
+        return "\n".join(parts if self.set is None else [*parts, str(self.set)])
 
     def _repr_html_(self) -> str:
         """As a notebook shows it."""
@@ -196,6 +201,8 @@ def explain(
     class_names: Names | None = None,
     unit_names: Names | None = None,
     input_names: InputNames | None = None,
+    rule: SetRule | None = None,
+    noise: Tensor | None = None,
     device: torch.device | str | None = None,
 ) -> list[Explanation]:
     r"""Explain the decisions on some images by the parts that their logits are the sum of.
@@ -218,13 +225,16 @@ def explain(
         class_names: of all classes, or a mapping as `id2label` or `class_to_idx`.
         unit_names: of the units that the head reads.
         input_names: of the features of a row or of tokens; or a function from an input to text.
+        rule: makes a set of the classes that an image may have, see `calibrated`; None for no sets.
+        noise: of the rule, (n,); None if it was calibrated without.
         device: to run on; where the model is if None.
 
     Returns:
         One for each image; `print` shows it as text, a notebook as tables.
 
     Raises:
-        ValueError: top is below 1, names or labels do not fit, or the sums do not hold.
+        ValueError: top is below 1, names or labels do not fit, the sums do not hold, or there is a rule and
+            labels are sets.
 
     >>> model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
     >>> (image,) = explain(model, torch.rand(1, 3, 2, 2), top=4)
@@ -258,6 +268,9 @@ def explain(
     titles = unit_titles(unit_names, input_names, units, given)
     titles = titles or tuple(f"unit {m}" for m in range(found.weight.shape[1]))
     probabilities = found.probabilities(logits, multilabel)
+    if rule is not None and multilabel:
+        raise ValueError("rule must be None where labels are sets of classes")
+    sets = rule and sets_of(found, units, logits, rule, noise, names, titles, top)
     classes = logits.topk(2, dim=1).indices
     sides = [_terms(found, units, logits, classes[:, j]) for j in (0, 1)]
     explanations = []
@@ -284,6 +297,7 @@ def explain(
                 words=in_words(image, input_names),
                 scores=(scores[0], scores[1]),
                 margin=UnitSum(*margin),
+                set=sets[n] if sets else None,
             )
         )
     return explanations

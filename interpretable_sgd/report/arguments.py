@@ -103,6 +103,12 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
     )
     add("--std", type=float, nargs="+", help=normalisation.format(" ".join(map(str, STD)), 1))
     add("--limit", type=int, metavar="N", help="at most N images, spread evenly")
+    add(
+        "--calibration",
+        type=Path,
+        metavar="FOLDER",
+        help="folders of other images that were not trained on, to say by sets of classes how sure it is",
+    )
     group = parser.add_argument_group("names of units").add_argument
     group(
         "--concepts",

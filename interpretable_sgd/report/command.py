@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
@@ -47,6 +48,8 @@ STAGES = {
     "decisions": "deciding",
     "dissection": "naming units",
     "dissection below": "naming units below",
+    "calibration": "learning how sure it is",
+    "sets": "making sets of classes",
     "pictures": "looking for pictures",
     "ablation": "keeping and removing units",
     "stability": "changing images a little",
@@ -98,6 +101,7 @@ def _report(args: argparse.Namespace, console: Console, say: Callable[[str], Non
         given = [f"not {given[0]}", given[0]]
     names, order, reason = class_order(folders.classes, given, len(head.weight))
     loader = Readable(folders, args.batch, args.workers, order)
+    calibration = _calibration(args, folders, prepare, order)
     concepts = _concepts(args)
     work = args.out.with_name(f".{args.out.name}.work")
 
@@ -108,6 +112,7 @@ def _report(args: argparse.Namespace, console: Console, say: Callable[[str], Non
                 loader,
                 class_names=names,
                 unit_names=unit_names,
+                calibration=calibration,
                 concepts=concepts,
                 layer=args.layer,
                 head=head,
@@ -141,6 +146,24 @@ def _report(args: argparse.Namespace, console: Console, say: Callable[[str], Non
     for line in closing_lines(found, reason, [printable(folder) for folder in folders.classes]):
         say(line)
     _remove(work)
+
+
+def _calibration(
+    args: argparse.Namespace,
+    folders: ClassFolders,
+    prepare: Callable[[Image.Image], Tensor],
+    order: Sequence[int],
+) -> Readable | None:
+    """Images of the same classes that sets are calibrated on."""
+    if args.calibration is None:
+        return None
+    other = ClassFolders(args.calibration, prepare)
+    if other.classes != folders.classes:
+        raise ValueError(
+            f"--calibration must have the class folders of --images, {', '.join(folders.classes[:5])}, "
+            f"got {', '.join(other.classes[:5])}"
+        )
+    return Readable(other, args.batch, args.workers, order)
 
 
 def _remove(work: Path) -> None:

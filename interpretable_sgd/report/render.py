@@ -97,6 +97,7 @@ def _context(study: Study, file_name: str) -> dict[str, Any]:
         "strips": sections.sheets(study),
         "iou_bars": sections.iou_bars(study.units),
         "categories": sorted({unit.category for unit in study.units if unit.category}),
+        "sets": sections.set_rows(study),
         "pairs": summary_text.pair_views(study),
         "drawings": report_charts.drawings(study),
         "training": [
@@ -118,6 +119,7 @@ def _contents(context: dict[str, Any]) -> list[tuple[str, str]]:
         ("classes", "Classes", True),
         ("units", "Units", True),
         ("errors", "Right and wrong", True),
+        ("sets", "When it is not sure", "sets" in context["tables"]),
         ("pairs", "Confused classes", context["pairs"]),
         ("ablation", "Keeping and removing", "ablation" in context["tables"]),
         ("composition", "Composition", context["graphs"]),

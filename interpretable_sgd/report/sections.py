@@ -50,6 +50,7 @@ def decision(study: Study, image: Explanation) -> dict[str, Any]:
         "words": image.words,
         "scores": [_score(study, image, score) for score in image.scores],
         "margin": _margin(study, image),
+        "set": image.set,
     }
 
 
@@ -203,6 +204,21 @@ def _mini(contribution: float, most: float) -> Markup:
         preserveAspectRatio="xMinYMid meet",
         aria_hidden="true",
     )
+
+
+def set_rows(study: Study) -> list[dict[str, Any]]:
+    """What prediction sets of each rule hold; none without calibration images."""
+    if "sets" not in study.tables:
+        return []
+    found = study.tables["sets"]
+    names = {
+        **{"rule": "rule", "promised": "promised", "images": "calibration images", "held": "held"},
+        **{"low": "held low", "high": "held high", "size": "mean size"},
+        **{"one": "one class", "several": "several", "empty": "empty"},
+    }
+    columns = zip(*(found.column(column) for column in names.values()), strict=True)
+    rows = [dict(zip(names, row, strict=True)) for row in columns]
+    return [row | {"interval": interval((row["low"], row["high"]))} for row in rows]
 
 
 def iou_bars(units: Sequence[UnitCard]) -> dict[int, Markup]:

@@ -75,6 +75,20 @@ def arguments(place, out, model=f"{__name__}:colour_network"):
     ]
 
 
+def test_sets_are_calibrated_on_a_folder_of_the_same_classes(place, tmp_path, capsys):
+    for n in range(30):
+        folder = tmp_path / "more" / f"class {n % 3}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((24, 24, 3), 8 * n, dtype=np.uint8)).save(folder / f"{n}.png")
+    given = [*arguments(place, tmp_path / "r.html"), "--json", str(tmp_path / "r.json")]
+    assert command.main([*given, "--calibration", str(tmp_path / "more")]) == 0
+    sets = json.loads((tmp_path / "r.json").read_text())["tables"]["sets"]
+    assert [row[:3] for row in sets["rows"][:2]] == [["APS", 0.9, 30], ["APS", 0.95, 30]]
+    shutil.rmtree(tmp_path / "more" / "class 2")
+    assert command.main([*given, "--calibration", str(tmp_path / "more")]) == 1
+    assert "--calibration must have the class folders of --images" in capsys.readouterr().err
+
+
 @pytest.fixture(autouse=True)
 def here(monkeypatch):
     import sys

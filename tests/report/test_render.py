@@ -57,6 +57,15 @@ def study():
     return page_study()
 
 
+def test_sets_are_told_in_words():
+    pixels, labels, _ = images(seed=5)
+    text = " ".join(
+        "".join(Page(report.render(page_study(calibration=[(pixels, labels)]))).text).split()
+    )
+    assert "was learnt from 60 other images" in text
+    assert "red green, kept in by red +0.01, green +0.01" in text
+
+
 @pytest.fixture(scope="module")
 def text(study, tmp_path_factory):
     path = report.write(study, tmp_path_factory.mktemp("page") / "new" / "report.html")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from interpretable_sgd.analysis.batches import VerifiedLoader, stack, tensors
+from interpretable_sgd.analysis.conformal import SetRule, uniform
 from interpretable_sgd.analysis.decisions import Decisions
 from interpretable_sgd.analysis.exemplars import Exemplar, exemplars
 from interpretable_sgd.analysis.explanation import Explanation, explain, spread_evenly
@@ -39,6 +40,7 @@ def illustrate(
     explained: int,
     pictures: int,
     top: int,
+    rule: SetRule | None,
     report: Progress,
 ) -> Illustrations:
     """Explained images, and the images that excite units most, in one pass over the data.
@@ -50,6 +52,7 @@ def illustrate(
         explained: images to explain.
         pictures: of each unit.
         top: reasons of an explanation, and units whose diversity is measured.
+        rule: of the explained images' sets; None for none.
         report: told the stage and how many images of it are done.
 
     Raises:
@@ -80,12 +83,17 @@ def illustrate(
             look=look,
             report=lambda done: report("pictures", done),
         )
-    explanations = _explanations(subject, decisions, loader, chosen, top)
+    explanations = _explanations(subject, decisions, loader, chosen, top, rule)
     return Illustrations(explanations, best, torch.cat(apart) if apart else None)
 
 
 def _explanations(
-    subject: Subject, decisions: Decisions, loader: VerifiedLoader, chosen: list[int], top: int
+    subject: Subject,
+    decisions: Decisions,
+    loader: VerifiedLoader,
+    chosen: list[int],
+    top: int,
+    rule: SetRule | None,
 ) -> tuple[Explanation, ...]:
     """Explanations of the images that a pass over the data has kept."""
     # texts of different lengths do not make one batch
@@ -105,6 +113,8 @@ def _explanations(
             class_names=subject.class_names,
             unit_names=subject.unit_names,
             input_names=subject.input_names,
+            rule=rule,
+            noise=uniform(decisions.hashes[group]),
             device=subject.device,
         )
     return tuple(found)

@@ -13,6 +13,7 @@ from interpretable_sgd.analysis.batches import VerifiedLoader
 from interpretable_sgd.analysis.composition import compose
 from interpretable_sgd.analysis.concepts.files import printable
 from interpretable_sgd.analysis.concepts.table import ConceptImages
+from interpretable_sgd.analysis.conformal import SetRule
 from interpretable_sgd.analysis.confusions import Contrast, contrasts
 from interpretable_sgd.analysis.decisions import Decisions, decide
 from interpretable_sgd.analysis.dissection.dissect import dissect
@@ -21,6 +22,7 @@ from interpretable_sgd.analysis.heads import Head
 from interpretable_sgd.analysis.images import Picture, stretched
 from interpretable_sgd.analysis.names import InputNames, Names
 from interpretable_sgd.analysis.provenance import provenance
+from interpretable_sgd.analysis.set_trial import SetTrial, calibrate, try_sets
 from interpretable_sgd.analysis.stability import Stability, under_augmentation
 from interpretable_sgd.analysis.study import summary, tables
 from interpretable_sgd.analysis.study.cards import class_cards, titles_of, unit_cards
@@ -36,6 +38,7 @@ def study(
     class_names: Names | None = None,
     unit_names: Names | None = None,
     input_names: InputNames | None = None,
+    calibration: Iterable[Any] | None = None,
     concepts: ConceptImages | None = None,
     layer: nn.Module | str | None = None,
     head: Head | nn.Module | str | None = None,
@@ -61,9 +64,10 @@ def study(
 ) -> Study:
     """Read a trained classifier: what decides, which concepts its units are, how sure that is.
 
-    Three passes over the data, a fourth to see what augmentation changes, and two over the concept
-    images if there are any; memory does not grow with either, but for a few numbers an image. All
-    arguments are checked before the first pass.
+    Three passes over the data, a fourth to see what augmentation changes; one over calibration images
+    and one more over the data if there are any, and two over the concept images if there are any.
+    Memory does not grow with them, but for a few numbers an image and the probabilities of the
+    calibration images. All arguments are checked before the first pass.
 
     Args:
         model: whose head is Linear, Dynamic or a 1x1 convolution; left as it was.
@@ -73,6 +77,8 @@ def study(
             None. A head of one output has two, or the name of class 1 alone.
         unit_names: of the units that the head reads; those of the inputs where it reads the inputs.
         input_names: of the features of rows or of tokens; or a function from an input to text.
+        calibration: batches of other images that the model was not trained on, to say how sure it is by sets
+            of classes; None for no sets.
         concepts: concept data; None leaves units without labels.
         layer: whose maps are the head's units, or its dotted name; found if None.
         head: or its dotted name; found if None.
@@ -136,12 +142,14 @@ def study(
     )
 
     decisions = _decide(subject, top, checkpoint, report)
+    rules = _calibrate(subject, calibration, decisions.hashes, report)
     dissection = dissected(subject.layer, "dissection")
     units = unit_cards(decisions, dissection, subject.unit_names)
     reach = summary.reach_by_class(decisions)
     classes = class_cards(decisions, subject.class_names, units, reach, top=top)
     read = sorted({use.unit for card in classes for use in card.uses})
-    images = illustrate(subject, decisions, read, explained, pictures, top, report)
+    rule = rules[0] if rules else None
+    images = illustrate(subject, decisions, read, explained, pictures, top, rule, report)
     ablation, stability = _trials(subject, decisions.hashes, augment, top, report)
     pairs = _confusions(decisions, top)
     graph = compose(
@@ -158,6 +166,10 @@ def study(
         metrics["diversity_at_5"] = summary.diversity_metric(images.diversity)
     found = tables.tables(decisions, units, classes, images.explanations, pairs, graph)
     found |= tables.trial_tables(decisions, ablation, stability, subject.class_names, compared)
+    if rules:
+        found["sets"] = tables.set_table(
+            _try_sets(subject, decisions.hashes, rules, report), decisions
+        )
     if training:
         found["training"] = tables.training_table(training, training_axis)
     settings = {"head": decisions.head, "layer": subject.layer, "top": top, **(config or {})}
@@ -192,6 +204,36 @@ def _decide(subject: Subject, top: int, folder: Path | None, report: Progress) -
         keep=max(10, top),
         checkpoint=None if folder is None else folder / "decisions.pt",
         report=lambda done: report("decisions", done),
+    )
+
+
+def _calibrate(
+    subject: Subject, loader: Iterable[Any] | None, hashes: Tensor, report: Progress
+) -> tuple[SetRule, ...]:
+    """Rules of prediction sets; none without calibration images."""
+    if loader is None:
+        return ()
+    return calibrate(
+        subject.model,
+        loader,
+        subject.head,
+        seen=hashes,
+        device=subject.device,
+        report=lambda done: report("calibration", done),
+    )
+
+
+def _try_sets(
+    subject: Subject, hashes: Tensor, rules: Sequence[SetRule], report: Progress
+) -> SetTrial:
+    """A pass in which the rules make sets of the studied images."""
+    return try_sets(
+        subject.model,
+        VerifiedLoader(subject.loader, hashes),
+        rules,
+        subject.head,
+        device=subject.device,
+        report=lambda done: report("sets", done),
     )
 
 

@@ -70,6 +70,10 @@ def decision_metrics(decisions: Decisions) -> dict[str, Metric]:
             calibration(*confidences(decisions)).expected_error,
             "mean distance of the predicted class's probability from how often it is right (ECE)",
         ),
+        "abstentions": Metric(
+            float(decisions.abstains.double().mean()),
+            "share of images where no unit that the predicted class reads is on",
+        ),
         "residual_at_5": _mean(
             decisions.residuals["faithful"][:, few],
             "mean over images of 1 - the 5 largest shares of the predicted logit, bias included",

@@ -14,6 +14,7 @@ from interpretable_sgd.analysis.composition import Composition
 from interpretable_sgd.analysis.confusions import Contrast
 from interpretable_sgd.analysis.decisions import Decisions
 from interpretable_sgd.analysis.explanation import Explanation
+from interpretable_sgd.analysis.set_trial import SetTrial
 from interpretable_sgd.analysis.sparsity import weights_per_class
 from interpretable_sgd.analysis.stability import Stability
 from interpretable_sgd.analysis.study.cards import ClassCard, UnitCard
@@ -25,6 +26,10 @@ QUANTILES = (0.1, 0.5, 0.9)
 UNIT_COLUMNS = (
     *("unit", "name", "label", "category", "iou", "chance", "p"),
     *("detector", "above chance", "classes", "activity", "mass"),
+)
+SET_COLUMNS = (
+    *("rule", "promised", "calibration images", "held", "held low", "held high"),
+    *("mean size", "empty", "one class", "several", "held with winner"),
 )
 CONTRAST_COLUMNS = (
     *("first", "second", "confused images", "read by", "unit"),
@@ -148,6 +153,33 @@ def calibration_table(decisions: Decisions) -> Table:
             for b, (n, mean, share, true) in enumerate(zip(*columns, strict=True))
         ],
         {"low, high": "ends of Wilson's 95 % interval"},
+    )
+
+
+def set_table(found: SetTrial, decisions: Decisions) -> Table:
+    """What prediction sets of each rule hold."""
+    n = len(decisions)
+    rows = []
+    for rule, sizes, held in zip(found.rules, found.sizes, found.held, strict=True):
+        share = [int(which.sum()) / n for which in (sizes == 0, sizes == 1, sizes > 1)]
+        mean, hits = float(sizes.double().mean()), int(held.sum())
+        kept = int((held | ((sizes == 0) & decisions.correct)).sum())
+        rows.append(
+            [
+                *(rule.name, rule.coverage, rule.images, hits / n, *wilson_interval(hits, n)),
+                *(mean, *share, kept / n),
+            ]
+        )
+    return table(
+        "Prediction sets: classes that hold the true one as often as promised",
+        SET_COLUMNS,
+        rows,
+        {
+            "rule": "APS: classes from the most likely down; RAPS: the same, far ranks made dear",
+            "held": "share of images whose set has their class",
+            "low, high": "ends of Wilson's 95 % interval, of these images alone",
+            "held with winner": "the same where the predicted class is put into empty sets",
+        },
     )
 
 

@@ -89,6 +89,26 @@ def test_exemplars_are_the_brightest_images(found):
             assert exemplar.peak == float(pixels[exemplar.index, unit].max())
 
 
+def test_calibration_images_give_sets_of_classes():
+    pixels, labels, _ = images(seed=5)
+    found = known_study(calibration=[(pixels, labels)])
+    sets = found.tables["sets"]
+    assert sets.column("rule") == ["APS", "APS", "RAPS", "RAPS"]
+    assert sets.column("promised") == [0.9, 0.95] * 2
+    assert set(sets.column("calibration images")) == {60}
+    kinds = zip(*(sets.column(name) for name in ("empty", "one class", "several")), strict=True)
+    assert all(sum(shares) == pytest.approx(1) for shares in kinds)
+    # six of 60 images have another class's label, which no set of one class holds
+    assert max(sets.column("held with winner")) == 0.9
+    for image in found.explanations:
+        assert image.set.members[0].class_index == image.predicted.class_index
+        assert {keeper.unit for keeper in image.set.members[0].keepers} <= {0, 1, 2}
+    assert value(found, "abstentions") == 0
+    with pytest.raises(ValueError, match="images that are not studied"):
+        pixels, labels, _ = images()
+        study(network(), [(pixels, labels)], calibration=[(pixels, labels)])
+
+
 def test_stability_is_that_of_a_shift_that_changes_nothing(found):
     rows = dict(found.tables["stability"].rows)
     assert rows["images"] == IMAGES
