@@ -16,6 +16,7 @@ COMMANDS = {
     "selection-map": ("selection_map:main", "Figure 3: EM and Dynamic-K selection on a map"),
     "research1": ("research.question1:main", "accuracy at five weights a class, as nets grow"),
     "research2": ("research.question2:main", "when units are concepts, and class formulas true"),
+    "finetuning": ("research.finetuning:main", "a trained network, tuned to five weights a class"),
     "pictures": ("docs_figures:main", "draw the pictures of the documentation"),
 }
 BENCHMARKS = {

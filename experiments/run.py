@@ -133,6 +133,7 @@ class Run:
         protocol: what is measured of it.
         scale: of the grid that it belongs to.
         seed: of drawn data, the weights, the order, the augmentation and the masks.
+        begin: the finished run whose weights this one goes on from; None for new ones.
     """
 
     data: str
@@ -142,6 +143,7 @@ class Run:
     protocol: Protocol
     scale: str
     seed: int
+    begin: "Run | None" = None
 
     def __post_init__(self) -> None:
         # a method's own settings apply wherever it is used
@@ -194,6 +196,8 @@ class Run:
             "threads": torch.get_num_threads(),
             "versions": store.versions(),
         }
+        if self.begin is not None:
+            config["begin"] = store.digest(self.begin.config(data, environment))
         return dict(json.loads(store.canonical(config)))
 
     def stored(self, environment: Environment) -> store.Stored | None:
@@ -217,12 +221,20 @@ class Run:
             training.run(store.folder(environment.out, config) / store.CHECKPOINTS, report)
         return ranks.first_does(lambda: self._finish(training, data, config, environment))
 
+    def _begun(self, environment: Environment) -> store.Stored:
+        begun = None if self.begin is None else self.begin.stored(environment)
+        if begun is None:
+            raise ValueError(f"begin must be a finished run, got {self.begin}")
+        return begun
+
     def _training(
         self, data: LabelledData, config: dict[str, Any], environment: Environment
     ) -> Training:
         recipe, protocol, ranks = self.recipe, self.protocol, environment.ranks
         data.train[0, 0]  # what is drawn when it is asked for is not drawn at training's cost
         model, optimizer = self.prepare(data, environment.device)
+        if self.begin is not None:
+            model.load_state_dict(self._begun(environment).weights())
         steps = StepMetrics(data.train, recipe.batch, self.steps(data), self.seed)
         labeller = environment.labeller(data, self.scale, "validation", protocol.looked)
         epochs = EpochMetrics(

@@ -12,13 +12,14 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from interpretable_sgd.optimizer.algorithm3 import Algorithm3, Sums, bias_ratio
+from interpretable_sgd.optimizer.description import described, has_begun, has_ended, unsettled
 from interpretable_sgd.optimizer.guarantees import RoutedLayer
-from interpretable_sgd.optimizer.join import StatisticsJoinHook
+from interpretable_sgd.optimizer.join import JoinMixin
 from interpretable_sgd.optimizer.layer_choice import UNNAMED, LayerChoice
 from interpretable_sgd.optimizer.masked_layers import MaskedLayers
-from interpretable_sgd.optimizer.messages import CAPTURED, CE3, LOST, NO_STATISTICS, UNSETTLED
+from interpretable_sgd.optimizer.messages import CAPTURED, CE3, LOST, NO_STATISTICS
 from interpretable_sgd.optimizer.options import NAMES, Options
-from interpretable_sgd.optimizer.phases import PHASES, SETTLE_STEPS, Phase, clock
+from interpretable_sgd.optimizer.phases import PHASES, Phase
 from interpretable_sgd.optimizer.probes import WeightProbe
 from interpretable_sgd.optimizer.routed import Routed, ask_to_settle, phase
 from interpretable_sgd.optimizer.routed_units import RoutedUnits
@@ -35,7 +36,7 @@ METHODS: dict[str, type[Selector]] = {
 }
 
 
-class Interpretable(Optimizer):
+class Interpretable(JoinMixin, Optimizer):
     """Selection of the connections that learn, on top of the optimizer that follows in the bases.
 
     A subclass of this class and of an optimizer of torch takes that one's step, on gradients that are
@@ -112,7 +113,7 @@ class Interpretable(Optimizer):
             Join.notify_join_context(self)  # type: ignore[arg-type]
         with torch.no_grad():
             self._layers.decide()
-            self._tell_the_joined()
+            self.tell_the_joined()
             selectors = [self._selector(*entry) for entry in self._layers]
             selectors = [selector for selector in selectors if _has_dense_gradient(selector)]
             sums = [self._sums(selector) for selector in selectors]
@@ -228,7 +229,7 @@ class Interpretable(Optimizer):
         Warns:
             UserWarning: once, after 100 steps, if a layer reads far more connections than it will keep.
         """
-        self._warn_of_unsettled(_has_begun)
+        self._warn_of_unsettled(has_begun)
         units = {}
         for weight, probe, group in self._layers:
             state = self.state[weight]
@@ -271,7 +272,7 @@ class Interpretable(Optimizer):
             UserWarning: once, if the learning rate has run out, or has stayed the same for 1000 steps, and a
                 routed layer has not settled.
         """
-        self._warn_of_unsettled(_has_ended)
+        self._warn_of_unsettled(has_ended)
         state: dict[str, Any] = super().state_dict()
         for group in state["param_groups"]:
             group["layers"] = LayerChoice(group["layers"]).plain
@@ -330,97 +331,23 @@ class Interpretable(Optimizer):
         if copied:
             self._layers = MaskedLayers(self)
 
-    def _tell_the_joined(self, has_batches: bool = True) -> list[int]:
-        """Have processes without batches know how many statistics of each layer are summed."""
-        own = [probe.size if has_batches else 0 for _, probe, _ in self._layers]
-        if not hasattr(self, "_join_config"):
-            return own
-        sizes = torch.tensor(own, device=self.join_device)
-        dist.all_reduce(sizes, op=dist.ReduceOp.MAX, group=self.join_process_group)
-        return [int(size) for size in sizes]
-
-    def join_sums(self) -> None:
-        """Join the sums of one step of other processes, see `StatisticsJoinHook`.
-
-        Raises:
-            RuntimeError: before a first step.
-        """
-        if not self._layers.are_known:
-            raise RuntimeError(
-                "a process must take a step before it runs out of batches: what is routed is known "
-                "from then on"
-            )
-        sizes = self._tell_the_joined(has_batches=False)
-        for size, (weight, _, _) in zip(sizes, self._layers, strict=True):
-            if size:
-                dtype = torch.promote_types(weight.dtype, torch.float32)
-                self._layers.replicas.sum(torch.zeros(size, dtype=dtype, device=weight.device))
-
-    def join_hook(self, **_: Any) -> StatisticsJoinHook:
-        """For `torch.distributed.algorithms.join.Join([ddp_model, optimizer])`."""
-        return StatisticsJoinHook(self)
-
-    @property
-    def join_device(self) -> torch.device:
-        """For `Join`: where the parameters are."""
-        device: torch.device = self.param_groups[0]["params"][0].device
-        return device
-
-    @property
-    def join_process_group(self) -> Any:
-        """For `Join`: the processes of this model."""
-        return self._layers.replicas.main
-
     def __repr__(self) -> str:
-        lines = [self._described(*entry) for entry in self._layers]
+        lines = [described(self._selector(*entry)) for entry in self._layers]
         known = "\n".join(
             lines or ["    routes what `layers` chooses, known after the first backward pass"]
         )
         name, _, rest = super().__repr__().partition("(")
         return f"{name}(\n{known}\n{rest.lstrip()}"
 
-    def _described(self, weight: Tensor, probe: WeightProbe, group: dict[str, Any]) -> str:
-        """A line on a layer: its name and shape, phase, connections now, and when it settles."""
-        selector = self._selector(weight, probe, group)
-        outputs, inputs = selector.matrix.shape
-        reads = int((selector.matrix != 0).sum(1).max())
-        line = (
-            f"    layer '{probe.name}', {outputs} x {inputs}: rows read up to {reads} connections"
-        )
-        if not isinstance(selector, Routed):
-            return f"{line}, method {group['method']!r}"
-        now = phase(selector.state)
-        times = clock(group["brake"], group["form"], group["settle"], selector.scheduled)
-        ends = "" if now == "settle" else f", {times}"
-        return f"{line}, keep {selector.block_size}, phase {now!r}{ends}"
-
-    def _warn_of_unsettled(self, is_late: Callable[[dict[str, Any], float], bool]) -> None:
+    def _warn_of_unsettled(self, is_late: Callable[[Selector], bool]) -> None:
         """Warn once of layers that read far more than they keep although the run is late."""
         for weight, probe, group in self._layers:
-            state = self.state[weight]
-            if group["method"] != "routed" or MOMENTS not in state or phase(state) == "settle":
+            if group["method"] != "routed" or MOMENTS not in self.state[weight]:
                 continue
             selector = self._selector(weight, probe, group)
-            reads = int((selector.matrix != 0).sum(1).max())
-            if reads > 2 * selector.block_size and is_late(state, selector.rate):
-                times = clock(group["brake"], group["form"], group["settle"], selector.scheduled)
-                self._layers.warn(
-                    UNSETTLED.format(
-                        f"layer '{probe.name}'", reads, selector.block_size, f"It {times}"
-                    )
-                )
-
-
-def _has_ended(state: dict[str, Any], rate: float) -> bool:
-    """Whether a schedule has run out, or seems to be none: the rate has long been the same."""
-    return bool(
-        state["steps"] and (rate <= 0.05 * state["peak_lr"] or state["held"] >= SETTLE_STEPS)
-    )
-
-
-def _has_begun(state: dict[str, Any], rate: float) -> bool:
-    """Whether a run is long enough for its units to be read."""
-    return bool(state["steps"] >= 100) or _has_ended(state, rate)
+            text = unsettled(selector)
+            if text and is_late(selector):
+                self._layers.warn(text)
 
 
 def _listed(layers: Any) -> Any:

@@ -211,7 +211,7 @@ class Routed(Selector):
         if phase(state) == "settle":
             self._keep(state["support"])
         elif phase(state) == "route":
-            progress = self._clock.progress(*self._now, state["formed"])
+            progress = self.clock.progress(*self._now, state["formed"])
             if state["asked"]:
                 # One more step may bring the statistics that are not there yet.
                 progress = 1.0 if state["asked"] > 1 or self.gates.any() else progress
@@ -221,7 +221,8 @@ class Routed(Selector):
             self._advance()
 
     @property
-    def _clock(self) -> Clock:
+    def clock(self) -> Clock:
+        """When its phases end."""
         options = self.options
         return clock(options.brake, options.form, options.settle, self.scheduled)
 
@@ -233,9 +234,9 @@ class Routed(Selector):
     def _advance(self) -> None:
         """From the brake to forming, and from forming to routing, when it is time."""
         state = self.state
-        if phase(state) == "brake" and self._clock.has_braked(*self._now):
+        if phase(state) == "brake" and self.clock.has_braked(*self._now):
             state["phase"], state["braked"] = PHASES.index("form"), state["steps"]
-        if phase(state) == "form" and self._clock.has_formed(*self._now, state["braked"]):
+        if phase(state) == "form" and self.clock.has_formed(*self._now, state["braked"]):
             state["phase"], state["formed"] = PHASES.index("route"), state["steps"]
 
     def _narrow(self, progress: float) -> None:

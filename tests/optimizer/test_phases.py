@@ -1,22 +1,14 @@
-"""The phases of a layer under every kind of schedule, and what is said of them."""
+"""The phases of a layer under every kind of schedule."""
 
 import math
-import warnings
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
-from torch import nn
-from torch.nn.functional import cross_entropy
 from torch.optim import lr_scheduler as schedulers
 
-from interpretable_sgd import InterpretableAdamW, InterpretableSGD
+from interpretable_sgd import InterpretableAdamW
 from interpretable_sgd.optimizer.phases import PHASES, Clock, clock
-
-Schedule = Callable[[torch.optim.Optimizer], Any]
-UNITS, CLASSES = 9, 3
-
+from tests.optimizer.scheduled_run import UNITS, UNSETTLED, Run, Schedule, heard
 
 # The clock.
 
@@ -109,42 +101,6 @@ def test_a_clock_says_when_it_settles(settle: float, text: str) -> None:
 # Runs.
 
 
-class Run:
-    """A layer that trains under a schedule, and the phase after each step."""
-
-    def __init__(self, schedule: Schedule | None = None, kind: type = InterpretableSGD, **options):
-        torch.manual_seed(0)
-        self.layer = nn.Linear(UNITS, CLASSES)
-        self.optimizer = kind(self.layer.parameters(), **({"lr": 0.1, "block_size": 2} | options))
-        self.schedule = schedule(self.optimizer) if schedule else None
-        self.phases: list[str] = []
-        self.rates: list[float] = []
-        self.reads: list[int] = []
-
-    def step(self) -> None:
-        self.optimizer.zero_grad()
-        x, y = torch.randn(8, UNITS).relu(), torch.randint(CLASSES, (8,))
-        loss = cross_entropy(self.layer(x), y)
-        loss.backward()
-        self.rates.append(float(self.optimizer.param_groups[0]["lr"]))
-        self.optimizer.step()
-        if isinstance(self.schedule, schedulers.ReduceLROnPlateau):
-            self.schedule.step(1.0)
-        elif self.schedule is not None:
-            self.schedule.step()
-        self.phases.append(self.optimizer.phase)
-        self.reads.append(int((self.layer.weight != 0).sum(1).max()))
-
-    def train(self, steps: int) -> "Run":
-        for _ in range(steps):
-            self.step()
-        return self
-
-    def began(self, phase: str) -> int | None:
-        """Steps taken when a phase began."""
-        return self.phases.index(phase) + 1 if phase in self.phases else None
-
-
 def lasted(run: Run) -> tuple[int | None, int | None, int | None]:
     """Steps taken when forming, routing and the settled phase began; phases never go back."""
     ranks = [PHASES.index(phase) for phase in run.phases]
@@ -153,19 +109,6 @@ def lasted(run: Run) -> tuple[int | None, int | None, int | None]:
     if settled:
         assert max(run.reads[settled - 1 :]) <= 2
     return run.began("form"), run.began("route"), settled
-
-
-UNSETTLED = (
-    r"layer 'Linear' has not settled: a row reads up to 9 connections, not 2. It settles .*; "
-    r"optimizer.settle\(\) cuts at the next step"
-)
-
-
-def heard(read: Callable[[], Any]) -> list[str]:
-    with warnings.catch_warnings(record=True) as record:
-        warnings.simplefilter("always")
-        read()
-    return [str(warning.message) for warning in record]
 
 
 def by_rule(rates: list[float]) -> tuple[int | None, int | None, int | None]:
@@ -375,60 +318,6 @@ def test_settle_at_learning_rate_0_keeps_the_largest_contributions() -> None:
     kept = run.layer.weight != 0
     assert kept.any(1).all() and kept.sum(1).max() <= 2
     assert torch.equal(run.layer.weight[kept], before[kept])
-
-
-# What is said.
-
-
-def test_repr_tells_the_phase_and_when_it_ends() -> None:
-    run = Run(brake=1, form=2, settle=4)
-    text = repr(run.optimizer)
-    assert "routes what `layers` chooses, known after the first backward pass" in text
-    lines = []
-    for _ in range(4):
-        run.step()
-        lines.append(repr(run.optimizer).splitlines()[1].strip())
-    known = "layer 'Linear', 3 x 9: rows read up to"
-    assert lines == [
-        f"{known} 9 connections, keep 2, phase 'form', settles at step 4",
-        f"{known} 9 connections, keep 2, phase 'route', settles at step 4",
-        f"{known} 5 connections, keep 2, phase 'route', settles at step 4",
-        f"{known} 2 connections, keep 2, phase 'settle'",
-    ]
-    assert repr(run.optimizer).startswith("InterpretableSGD (")
-    assert "block_size: 2" in repr(run.optimizer)
-
-
-def test_a_state_taken_as_the_rate_has_run_out_warns_once() -> None:
-    run = Run(lambda o: schedulers.CosineAnnealingLR(o, 20), brake=40, form=50, settle=60).train(15)
-    assert heard(run.optimizer.state_dict) == []
-    run.train(5)
-    with pytest.warns(UserWarning, match=UNSETTLED):
-        run.optimizer.state_dict()
-    assert heard(run.optimizer.state_dict) == []
-    assert heard(run.optimizer.routed_units) == []
-
-
-def test_units_read_late_warn_once() -> None:
-    run = Run().train(99)
-    assert heard(run.optimizer.routed_units) == []
-    run.step()
-    with pytest.warns(UserWarning, match=UNSETTLED):
-        run.optimizer.routed_units()
-    assert heard(run.optimizer.routed_units) == []
-
-
-def test_settled_runs_warn_of_nothing() -> None:
-    run = Run(lambda o: schedulers.CosineAnnealingLR(o, 120)).train(120)
-    assert heard(run.optimizer.routed_units) == heard(run.optimizer.state_dict) == []
-    (units,) = run.optimizer.routed_units().values()
-    assert units.settled and units.block_size == 2 and units.support.sum(1).max() <= 2
-
-
-def test_few_connections_more_than_are_kept_are_no_reason_to_warn() -> None:
-    run = Run(block_size=5, settle=math.inf).train(150)
-    assert run.reads[-1] == UNITS
-    assert heard(run.optimizer.routed_units) == []
 
 
 @pytest.mark.parametrize("method", ["shared", "algorithm3"])
