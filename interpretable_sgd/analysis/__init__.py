@@ -63,6 +63,7 @@ from interpretable_sgd.analysis.stability import (
 from interpretable_sgd.analysis.study.record import Compared, Metric, Study
 from interpretable_sgd.analysis.study.study import study
 from interpretable_sgd.analysis.table import Table
+from interpretable_sgd.analysis.unit_naming import UnitNames, name_units
 
 __all__ = [
     "Ablation",
@@ -90,6 +91,7 @@ __all__ = [
     "Stability",
     "Study",
     "Table",
+    "UnitNames",
     "UnitSum",
     "ablate",
     "accuracy_at",
@@ -118,6 +120,7 @@ __all__ = [
     "jaccard",
     "labels_per_class",
     "match_units",
+    "name_units",
     "pruned",
     "random_basis",
     "rank_correlation",

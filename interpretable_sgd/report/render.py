@@ -87,6 +87,7 @@ def _context(study: Study, file_name: str) -> dict[str, Any]:
         "classes": sections.class_views(study),
         "classes_without_images": sum(not card.images for card in study.classes),
         "units": sorted(study.units, key=lambda unit: -unit.mass),
+        "has_words": any(unit.likeness is not None for unit in study.units),
         "has_names": any(unit.name is not None for unit in study.units),
         "accuracy_interval": sections.interval(study.metrics["accuracy"].interval),
         "doubts": summary_text.doubts(study.decisions),

@@ -87,6 +87,10 @@ def lede(study: Study) -> str:
             f"{plural(trusted, 'unit')} of {count(units)} can be named by a concept; units without a name "
             f"carry {percent(mass)} of the contributions."
         )
+    words = [unit for unit in study.units if unit.likeness is not None]
+    if words:
+        sure = sum(unit.is_trusted for unit in words)
+        said.append(f"{plural(sure, 'unit')} of {count(units)} can be named by a word.")
     return " ".join(said)
 
 

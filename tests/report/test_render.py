@@ -13,6 +13,8 @@ import pytest
 import torch
 
 from interpretable_sgd import report
+from interpretable_sgd.analysis import name_units
+from interpretable_sgd.analysis import study as study_of
 from interpretable_sgd.analysis.exemplars import Exemplar
 from interpretable_sgd.analysis.study.cards import Use
 from tests.analysis.known_truth import images, network
@@ -55,6 +57,21 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def study():
     return page_study()
+
+
+def test_words_of_units_stand_in_their_table_and_in_doubt_where_they_are_chance():
+    pixels, labels, masks = images()
+    shown = masks.flatten(2).any(2).float()
+    units = torch.cat([pixels.mean((2, 3))[:, :2], torch.rand(len(shown), 1)], 1)
+    named = name_units(units, shown, torch.eye(3), ["rot", "grün", "blau"])
+    named.null[:, 2] = 1.0
+    page = report.render(study_of(network(), [(pixels, labels)], named=named))
+    text = " ".join("".join(Page(page).text).split())
+    assert (
+        "2 units of 3 can be named by a word" in text
+        and "by the embeddings that were given" in text
+    )
+    assert f"{named.word_of(2)}?" in text and "rot?" not in text.replace(f"{named.word_of(2)}?", "")
 
 
 def test_sets_are_told_in_words():

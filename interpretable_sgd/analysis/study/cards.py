@@ -4,16 +4,18 @@ Index legend: `c` class, `m` unit.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from interpretable_sgd.analysis.composition import formula
 from interpretable_sgd.analysis.decisions import Decisions
+from interpretable_sgd.analysis.dissection.null import LEVEL
 from interpretable_sgd.analysis.dissection.result import Dissection
 from interpretable_sgd.analysis.dissection.scores import DETECTOR
 from interpretable_sgd.analysis.sparsity import THRESHOLD, labels_per_class, readers
+from interpretable_sgd.analysis.unit_naming import UnitNames
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class UnitCard:
         iou: with it.
         chance: what chance gives: the null's 95 % quantile; None without a null.
         p_value: of the label under the null.
+        likeness: of a unit named by embeddings to its word; None for others.
         classes: number of classes whose |weight| is at least 1e-3.
         activity: share of images where the unit is above 0.
         mass: mean share of the unit in sum |contribution| of the predicted class.
@@ -43,6 +46,7 @@ class UnitCard:
     activity: float
     mass: float
     name: str | None = None
+    likeness: float | None = None
 
     @property
     def is_detector(self) -> bool:
@@ -51,7 +55,9 @@ class UnitCard:
 
     @property
     def is_trusted(self) -> bool:
-        """Whether it is a detector, and its label more than chance; without a null the first alone."""
+        """Whether its label is more than chance, and if masks gave it, with an IoU that reaches 0.04."""
+        if self.likeness is not None:
+            return self.p_value is not None and self.p_value <= LEVEL
         return self.is_detector and (self.chance is None or (self.iou or 0) > self.chance)
 
     @property
@@ -66,6 +72,7 @@ def unit_cards(
     decisions: Decisions,
     dissection: Dissection | None = None,
     names: Sequence[str] | None = None,
+    named: UnitNames | None = None,
 ) -> tuple[UnitCard, ...]:
     """Cards of all units of the head, in order.
 
@@ -73,19 +80,30 @@ def unit_cards(
         decisions: on a data set.
         dissection: of the layer whose maps are the head's units.
         names: of the units, as their user knows them.
+        named: by embeddings, where there is no dissection.
 
     Raises:
-        ValueError: the dissected layer has another number of units.
+        ValueError: the dissected layer has another number of units, or so many were named.
     """
     units = decisions.weight.shape[1]
     if dissection is not None and dissection.units != units:
         raise ValueError(f"dissection must be of {units} units, got {dissection.units}")
+    if named is not None and len(named.label) != units:
+        raise ValueError(f"named must be of {units} units, got {len(named.label)}")
     classes = readers(decisions.weight).tolist()
     activity, mass = decisions.activity.tolist(), decisions.mass.tolist()
     labels = [_label(dissection, m) for m in range(units)]
-    own = [None] * units if names is None else names
+    given = dict(enumerate(names)) if names is not None else named.given if named else {}
+    cards = tuple(
+        UnitCard(m, *labels[m], classes[m], activity[m], mass[m], given.get(m))
+        for m in range(units)
+    )
+    if named is None:
+        return cards
+    found = zip(cards, named.p_value.tolist(), named.likeness.tolist(), strict=True)
     return tuple(
-        UnitCard(m, *labels[m], classes[m], activity[m], mass[m], own[m]) for m in range(units)
+        replace(card, label=named.word_of(card.unit), p_value=p_value, likeness=likeness)
+        for card, p_value, likeness in found
     )
 
 
@@ -217,7 +235,7 @@ def class_cards(
 
 def _labels_read(weight: Tensor, units: Sequence[UnitCard]) -> Tensor | None:
     """Distinct labels that each class reads, (C,); None without a dissection."""
-    if all(unit.iou is None for unit in units):
+    if all(unit.iou is None and unit.likeness is None for unit in units):
         return None
     numbers = {title: i for i, title in enumerate(dict.fromkeys(unit.title for unit in units))}
     label = [numbers[unit.title] if unit.is_trusted else -1 for unit in units]

@@ -29,6 +29,7 @@ from interpretable_sgd.analysis.study.cards import class_cards, titles_of, unit_
 from interpretable_sgd.analysis.study.illustrations import Progress, illustrate
 from interpretable_sgd.analysis.study.record import Compared, Curves, Study
 from interpretable_sgd.analysis.study.subject import Subject, subject_of
+from interpretable_sgd.analysis.unit_naming import UnitNames
 
 
 def study(
@@ -40,6 +41,7 @@ def study(
     input_names: InputNames | None = None,
     calibration: Iterable[Any] | None = None,
     concepts: ConceptImages | None = None,
+    named: UnitNames | None = None,
     layer: nn.Module | str | None = None,
     head: Head | nn.Module | str | None = None,
     below: nn.Module | str | None = None,
@@ -80,6 +82,8 @@ def study(
         calibration: batches of other images that the model was not trained on, to say how sure it is by sets
             of classes; None for no sets.
         concepts: concept data; None leaves units without labels.
+        named: names of the units by embeddings, see `name_units`, where there are no concepts; `unit_names`
+            win over them.
         layer: whose maps are the head's units, or its dotted name; found if None.
         head: or its dotted name; found if None.
         below: layer that the head's units are made by, to go one level down; any with weights.
@@ -137,6 +141,8 @@ def study(
     )
     below_weights = subject.weights_below(below, layer_below)
     subject.check_concepts(concepts, truth)
+    if concepts is not None and named is not None:
+        raise ValueError("named must be None where concepts name the units")
     dissected = partial(
         _dissect, subject, concepts, prepare, permutations, seed, checkpoint, report
     )
@@ -144,7 +150,7 @@ def study(
     decisions = _decide(subject, top, checkpoint, report)
     rules = _calibrate(subject, calibration, decisions.hashes, report)
     dissection = dissected(subject.layer, "dissection")
-    units = unit_cards(decisions, dissection, subject.unit_names)
+    units = unit_cards(decisions, dissection, subject.unit_names, named)
     reach = summary.reach_by_class(decisions)
     classes = class_cards(decisions, subject.class_names, units, reach, top=top)
     read = sorted({use.unit for card in classes for use in card.uses})

@@ -24,7 +24,7 @@ from interpretable_sgd.analysis.table import Table, table
 
 QUANTILES = (0.1, 0.5, 0.9)
 UNIT_COLUMNS = (
-    *("unit", "name", "label", "category", "iou", "chance", "p"),
+    *("unit", "name", "label", "category", "iou", "likeness", "chance", "p"),
     *("detector", "above chance", "classes", "activity", "mass"),
 )
 SET_COLUMNS = (
@@ -200,12 +200,13 @@ def unit_table(units: Sequence[UnitCard]) -> Table:
         UNIT_COLUMNS,
         [
             (
-                *(u.unit, u.name, u.label, u.category, u.iou, u.chance, u.p_value),
+                *(u.unit, u.name, u.label, u.category, u.iou, u.likeness, u.chance, u.p_value),
                 *(u.is_detector, u.is_trusted, u.classes, u.activity, u.mass),
             )
             for u in units
         ],
         {
+            "likeness": "correlation of the unit with its word's likeness to the images, without masks",
             "iou": "intersection over union of the unit's masks with its best concept",
             "chance": "95 % quantile of the best IoU when labels are permuted across images",
             "detector": "iou >= 0.04",
