@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -32,6 +32,7 @@ class Method:
         inner: names of further layers that are routed, each with its block size.
         l1: strength of an L1 penalty on the head; 0 for none.
         dynamic: K of a routed head (Dynamic-K), None for a dense one.
+        exactly: whether routed layers keep exactly K units, as the authors' code, not at most K.
         inserted: stages before which a routed 1x1 convolution is put, each with its K, as a share of the inputs.
         recipe: what it changes in the recipe.
     """
@@ -42,6 +43,7 @@ class Method:
     inner: Mapping[str, int] = field(default_factory=dict)
     l1: float = 0.0
     dynamic: int | None = None
+    exactly: bool = False
     inserted: Mapping[str, float] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
 
@@ -66,7 +68,8 @@ class Method:
             stage: max(1, round(share * _inputs(model, stage)))
             for stage, share in self.inserted.items()
         }
-        return route(model, k=self.dynamic, insert=inserted or None)
+        rule: Literal["exactly_k", "at_most_k"] = "exactly_k" if self.exactly else "at_most_k"
+        return route(model, k=self.dynamic, insert=inserted or None, selection=rule)
 
     def build(self, model: nn.Module, recipe: Recipe, seed: int) -> Optimizer:
         """The optimizer of a prepared model.

@@ -50,7 +50,8 @@ class Protocol:
         dissected: concept images that units are labelled by in the end.
         agreement: images on which classes are compared with the concepts of generated data.
         curves: whether numbers are recorded after each step.
-        tested: whether accuracy on test images is recorded after each epoch, for curves.
+        literal: train on all images, as the paper does: none is held out, and curves show test images, which
+            nothing is chosen by.
         shown: test images that are stored with their maps, for figures.
         post_hoc: heads that are fitted afterwards on the frozen units; None for none.
     """
@@ -61,7 +62,7 @@ class Protocol:
     dissected: int = 0
     agreement: int = 0
     curves: bool = False
-    tested: bool = False
+    literal: bool = False
     shown: int = 0
     post_hoc: PostHoc | None = None
 
@@ -92,10 +93,13 @@ class Environment:
         """The data of a run.
 
         Raises:
-            ValueError: no such data; no images held out; see `open_data`.
+            ValueError: no such data; no images held out, but by a protocol that says so; see `open_data`.
         """
-        data = _data(self.text(run.data), data_scale(run.scale), run.seed, self.out)
-        data.split("validation")
+        text, literal = self.text(run.data), run.protocol.literal
+        hold_out = 0 if literal and "hold_out=" not in text else None
+        data = _data(text, data_scale(run.scale), run.seed, self.out, hold_out)
+        if not literal:
+            data.split("validation")
         return data
 
     def labeller(
@@ -165,7 +169,10 @@ class Run:
 
     def steps(self, data: LabelledData) -> int:
         """Optimizer steps of the whole run."""
-        return self.recipe.epochs * (size_of(data.train) // self.recipe.batch)
+        return self.recipe.epochs * self._steps_per_epoch(data)
+
+    def _steps_per_epoch(self, data: LabelledData) -> int:
+        return size_of(data.train) // self.recipe.batch
 
     def prepare(self, data: LabelledData, device: str = "cpu") -> Prepared:
         """The network with weights that are a function of the seed, and its optimizer."""
@@ -174,7 +181,8 @@ class Run:
             model = self.model.build(data.shape, data.classes)
             self.method.prepared(model)
         model.to(device)
-        return Prepared(model, self.method.build(model, self.recipe, self.seed))
+        recipe = self.recipe.lasting(self._steps_per_epoch(data))
+        return Prepared(model, self.method.build(model, recipe, self.seed))
 
     def config(self, data: LabelledData, environment: Environment) -> dict[str, Any]:
         """All that decides what comes of it, as JSON."""
@@ -238,7 +246,7 @@ class Run:
         steps = StepMetrics(data.train, recipe.batch, self.steps(data), self.seed)
         labeller = environment.labeller(data, self.scale, "validation", protocol.looked)
         epochs = EpochMetrics(
-            data, protocol.watched, labeller, recipe.epochs, environment.workers, protocol.tested
+            data, protocol.watched, labeller, recipe.epochs, environment.workers, protocol.literal
         )
         return Training(
             model,
@@ -280,14 +288,16 @@ class Run:
     ) -> tuple[store.Record, Arrays]:
         """The numbers and the arrays of a trained network; test images are read here, once."""
         protocol, workers = self.protocol, environment.workers
-        validation = read(model, data.split("validation"), workers)
+        held = read(model, data.held, workers)
         on_validation = protocol.split == "validation"
-        judged = validation if on_validation else read(model, data.test, workers)
-        sizes = {name: size_of(data.split(name)) for name in SPLITS[: 2 if on_validation else 3]}
+        judged = held if on_validation else read(model, data.test, workers)
+        parts = (data.plain, data.validation, None if on_validation else data.test)
+        named = zip(SPLITS, parts, strict=True)
+        sizes = {name: size_of(part) for name, part in named if part is not None}
         record: store.Record = {
             **decision_metrics(model, judged),
             **head_metrics(model),
-            "validation_accuracy": validation.accuracy(),
+            "validation_accuracy": None if data.validation is None else held.accuracy(),
             "split": protocol.split,
             "unit_labels": None,
             "n": sizes,
@@ -306,14 +316,14 @@ class Run:
             arrays |= labelled(labels, "unit_")
         if protocol.shown:
             arrays |= inner_routes(model, labeller)
-            arrays |= top_images(model, data.split("validation"), arrays, workers)
-        return record | self._heads(model, data, validation, judged, workers), arrays
+            arrays |= top_images(model, data.held, arrays, workers)
+        return record | self._heads(model, data, held, judged, workers), arrays
 
     def _heads(
         self,
         model: nn.Module,
         data: LabelledData,
-        validation: Outputs,
+        held: Outputs,
         judged: Outputs,
         workers: int,
     ) -> store.Record:
@@ -328,8 +338,8 @@ class Run:
         plan = protocol.post_hoc
         if plan is not None:
             plain = data.plain if plan.images is None else even_subset(data.plain, plan.images)
-            heads = sparse_heads(head, read(model, plain, workers), validation, plan)
-            record["sparse_heads"] = head_records(heads, judged, validation)
+            heads = sparse_heads(head, read(model, plain, workers), held, plan)
+            record["sparse_heads"] = head_records(heads, judged, held)
             if known is not None:
                 for entry, fitted in zip(record["sparse_heads"], heads, strict=True):
                     entry["agreement"] = concept_agreement(fitted.weight, known)
@@ -349,8 +359,8 @@ def data_scale(scale: str) -> str:
 
 # what one run after another asks for again
 @lru_cache(maxsize=2)
-def _data(text: str, scale: str, seed: int, out: Path) -> LabelledData:
-    return open_data(text, scale=scale, seed=seed, out=out)
+def _data(text: str, scale: str, seed: int, out: Path, hold_out: int | None) -> LabelledData:
+    return open_data(text, scale=scale, seed=seed, out=out, hold_out=hold_out)
 
 
 @lru_cache(maxsize=1)

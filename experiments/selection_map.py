@@ -1,11 +1,11 @@
-"""Figure 3's scene: which positions of one map EM routing and Dynamic-K let speak for each class.
+"""Figure 3's scene: which positions of one map EM routing and Dynamic-K let speak; Figure 1's layer.
 
     python -m experiments selection-map [--out runs/figures]
 
 A 7 x 7 map holds one bright object and faint clutter; three classes weigh its positions differently.
 EM routing gathers the positions whose votes lie within one standard deviation of the class mean: with
 most votes near zero, these are the many that say nothing. Dynamic-K takes the k largest votes.
-Writes selection_map.json and draws fig3 from it.
+Figure 1's layer has random weights of six units, and two inputs. Writes selection_map.json and draws both.
 """
 
 import argparse
@@ -17,8 +17,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from experiments.figures.fig1 import fig1
 from experiments.figures.fig3 import fig3
-from interpretable_sgd import DynamicLinear, EMRoutingLinear
+from interpretable_sgd import DynamicConv2d, DynamicLinear, EMRoutingLinear
 
 SIDE, K = 7, 5
 CENTRES = {"cat": (2.0, 2.0), "dog": (2.0, 4.0), "pig": (5.0, 3.0)}
@@ -62,11 +63,31 @@ def choose(x: Tensor, weight: Tensor) -> Choice:
     means, share = routed.clusters(x)
     deviations = ((share * (votes - means) ** 2).sum(-1) / share.sum(-1)).sqrt()
     near = (votes - means).abs() <= deviations[:, None]
-    units = dynamic.routes(x).units
-    # an empty slot marks a position beyond the map, which is cut off
-    largest = torch.zeros(classes, positions + 1, dtype=torch.bool)
-    largest.scatter_(1, units.where(units >= 0, positions), True)
-    return Choice(votes, means.squeeze(-1), deviations, near, largest[:, :-1])
+    return Choice(votes, means.squeeze(-1), deviations, near, kept(dynamic, x, positions))
+
+
+def kept(layer: DynamicLinear | DynamicConv2d, x: Tensor, units: int) -> Tensor:
+    """Which units each output of a routed layer reads, bool [..., output, unit]."""
+    chosen = layer.routes(x).units
+    # an empty slot marks a unit beyond the last, which is cut off
+    table = torch.zeros(*chosen.shape[:-1], units + 1, dtype=torch.bool)
+    return table.scatter(-1, chosen.where(chosen >= 0, units), True)[..., :-1]
+
+
+@torch.no_grad()
+def mechanism() -> dict[str, object]:
+    """Figure 1's layer, its weights [output, unit], and what two inputs make it read."""
+    generator = torch.Generator().manual_seed(1)
+    weight, inputs = (torch.rand(n, 6, generator=generator) for n in (3, 2))
+    layer = DynamicLinear(6, 3, 2, bias=False)
+    layer.load_state_dict({"weight": weight})
+    choices = kept(layer, inputs, 6)
+    return {
+        "k": 2,
+        "weight": weight.tolist(),
+        "inputs": inputs.tolist(),
+        "kept": choices.tolist(),
+    }
 
 
 def main(argv: Sequence[str]) -> int:
@@ -77,7 +98,13 @@ def main(argv: Sequence[str]) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     x, weight = scene()
     choice = choose(x, weight)
-    stored = {"side": SIDE, "k": K, "classes": list(CENTRES), "map": x.tolist()}
+    stored = {
+        "side": SIDE,
+        "k": K,
+        "classes": list(CENTRES),
+        "map": x.tolist(),
+        "layer": mechanism(),
+    }
     stored |= {name: value.tolist() for name, value in choice._asdict().items()}
     (args.out / "selection_map.json").write_text(json.dumps(stored) + "\n")
     for name, votes, near, largest in zip(
@@ -89,5 +116,5 @@ def main(argv: Sequence[str]) -> int:
             f"{votes[near].clamp(min=0).sum() / positive:.0%} of the positive votes, "
             f"Dynamic-{K} takes {int(largest.sum())} with {votes[largest].sum() / positive:.0%}"
         )
-    print(*fig3((), args.out), sep="\n")
+    print(*fig1((), args.out), *fig3((), args.out), sep="\n")
     return 0

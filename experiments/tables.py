@@ -3,18 +3,25 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from rich.box import SIMPLE_HEAD
+from rich.console import Group
 from rich.table import Table
 from scipy import stats
 
 from experiments.store import Stored
 
 NONE = "—"
-NESTED = ("unit_labels", "n")  # of a record, whose entries are columns of their own
+GAP = 2  # characters between columns
+WIDEST = 32  # characters of a column; longer cells are wrapped
+NESTED = (
+    "unit_labels",
+    "n",
+    "signed_residual",
+)  # of a record, whose entries are columns of their own
 
 
 def frame(runs: Iterable[Stored]) -> pd.DataFrame:
@@ -120,13 +127,27 @@ class ResultTable:
     rows: list[tuple[str, ...]]
     notes: tuple[str, ...] = ()
 
-    def drawn(self) -> Table:
-        """For a terminal."""
-        table = plain(self.title, "\n".join(self.notes) or None)
-        for place, heading in enumerate(self.columns):
-            table.add_column(heading, justify="right" if place else "left", no_wrap=not place)
+    def drawn(self, width: int = 80) -> Group:
+        """For a terminal of so many characters: what does not fit goes below, the first column repeated."""
+        first, *wide = [_width(cells) for cells in zip(self.columns, *self.rows, strict=True)]
+        blocks, left = [list[int]()], width - first
+        for place, needed in enumerate(wide, 1):
+            if blocks[-1] and left < needed + GAP:
+                blocks, left = [*blocks, []], width - first
+            blocks[-1].append(place)
+            left -= needed + GAP
+        tables = [self._block([0, *places]) for places in blocks]
+        tables[0].title, tables[-1].caption = self.title, "\n".join(self.notes) or None
+        return Group(*tables)
+
+    def _block(self, places: Sequence[int]) -> Table:
+        table = plain("")
+        for place in places:
+            long = any(len(row[place]) > WIDEST for row in self.rows)
+            side: Literal["left", "right"] = "right" if place and not long else "left"
+            table.add_column(self.columns[place], justify=side, no_wrap=not long, max_width=WIDEST)
         for row in self.rows:
-            table.add_row(*row)
+            table.add_row(*(row[place] for place in places))
         return table
 
     def write(self, folder: Path) -> Path:
@@ -136,6 +157,10 @@ class ResultTable:
         headings = [heading.replace("\n", " ") for heading in self.columns]
         pd.DataFrame(self.rows, columns=headings).to_csv(path, index=False)
         return path
+
+
+def _width(cells: Iterable[str]) -> int:
+    return min(WIDEST, max(len(line) for cell in cells for line in cell.split("\n")))
 
 
 def plain(title: str, caption: str | None = None) -> Table:

@@ -19,6 +19,7 @@ from experiments.rng import derived
 Labelled = Dataset[tuple[Any, int]]
 Indices = NDArray[np.int_]
 Key = tuple[int, int]  # epoch, number of the sample
+AT_MOST = 10_000  # training samples that choices look at where none are held out
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ class LabelledData:
     def size(self) -> int:
         """Pixels of a side, or features."""
         return self.shape[-1]
+
+    @property
+    def held(self) -> Labelled:
+        """What choices look at: validation samples, or some to train on where none are held out."""
+        return even_subset(self.plain, AT_MOST) if self.validation is None else self.validation
 
     def split(self, name: str) -> Labelled:
         """Plain samples of "train", "validation" or "test".

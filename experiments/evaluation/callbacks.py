@@ -19,7 +19,7 @@ class EpochMetrics:
     """Accuracy on held-out and on training images, sparsity, labels of units; test images are not looked at.
 
     Args:
-        data: validation and training images.
+        data: its images; without validation images, that accuracy is left out.
         watched: how many of each are looked at; None for all validation images and no training images.
         labeller: labels units at few epochs; None where no concepts are known.
         epochs: of the whole run.
@@ -36,10 +36,11 @@ class EpochMetrics:
         workers: int = 0,
         tested: bool = False,
     ) -> None:
-        held: Labelled = data.split("validation")
-        self.images = {"validation_accuracy": held}
+        self.images: dict[str, Labelled] = {}
+        if data.validation is not None:
+            self.images["validation_accuracy"] = data.validation
         if watched is not None:
-            self.images["validation_accuracy"] = even_subset(held, watched)
+            self.images |= {k: even_subset(part, watched) for k, part in self.images.items()}
             self.images["train_accuracy"] = even_subset(data.plain, watched)
         if tested:
             self.images["test_accuracy"] = data.test

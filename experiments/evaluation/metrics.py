@@ -3,6 +3,7 @@
 Index legend: `n` image, `m` unit, `c` class.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -23,6 +24,8 @@ DEFINITIONS = {
     "sparsity": "share of the head's weights with |W_cm| < 1e-3",
     "residual_at_5": "mean over test images of 1 - (sum of the 5 largest |W_cm x_m|) / "
     "(sum over all m of |W_cm x_m|), c the predicted class; the bias is in neither sum",
+    "signed_residual": "by k, the median over test images of 1 - the k largest contribution scores "
+    "W_cm x_m / sum_m W_cm x_m, of all units, the paper's of Figure 7; none where the sum is not positive",
     "accuracy_at_weights": "accuracy when every class keeps its k largest weights, not refitted",
     "sparse_heads": "heads fitted on the frozen units of the dense net, refitted without the penalty where "
     "validation images say so",
@@ -87,6 +90,17 @@ def mean_residual(parts: Tensor, k: int) -> float:
     return analysis.residual(sizes, k).nan_to_num(0).mean().item()
 
 
+def signed_residual(products: Tensor) -> dict[str, float | None]:
+    """By k, the median over images of what the k largest contribution scores leave, 4 and 5; None without any score.
+
+    >>> signed_residual(torch.tensor([[4.0, 2.0, 1.0, 1.0, 1.0, 1.0], [-1.0, 0.0, 0.0, 0.0, 0.0, 0.0]]))
+    {'4': 0.2, '5': 0.1}
+    """
+    shares = analysis.shares(products.double(), denominator="signed")
+    medians = {k: analysis.residual(shares, k).nanmedian().item() for k in (4, 5)}
+    return {str(k): None if math.isnan(m) else round(m, 12) for k, m in medians.items()}
+
+
 def weights_per_class(weight: Tensor) -> float:
     """Mean number of weights of a class that are at least 1e-3 in size, of a head (c, m)."""
     return float(analysis.weights_per_class(weight).double().mean())
@@ -102,16 +116,19 @@ def decision_metrics(model: nn.Module, test: Outputs) -> dict[str, Any]:
     """Accuracy, how much of a score lies outside its 5 largest terms, and what pruning costs."""
     head = analysis.find_head(model)
     device = head.weight.device
-    parts = [
-        head.parts(units.to(device), logits.argmax(1).to(device)).cpu()
+    decided = [
+        (units.to(device), logits.argmax(1).to(device))
         for units, logits in zip(test.units.split(AT_ONCE), test.logits.split(AT_ONCE), strict=True)
     ]
+    parts = torch.cat([head.parts(*batch).cpu() for batch in decided])
+    products = torch.cat([head.products(*batch).cpu() for batch in decided])
     units = head.weight.shape[1]
     counts = [k for k in COUNTS if k < units] + [units]
     return {
         "accuracy": test.accuracy(),
         "top5": test.accuracy(5),
-        "residual_at_5": mean_residual(torch.cat(parts), 5),
+        "residual_at_5": mean_residual(parts, 5),
+        "signed_residual": signed_residual(products),
         "accuracy_at_weights": {
             "weights": counts,
             "accuracy": [pruned_accuracy(head, test, k) for k in counts],

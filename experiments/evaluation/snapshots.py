@@ -17,7 +17,7 @@ and where labelled `inner_in_iou:layer3.0`, `inner_in_names:...`, `inner_out_iou
 For each stage of `selection.STAGES` whose readers are stored, with J pictures of each unit:
 
 - `top_targets:STAGE` (T,): the classes, or channels of a routed convolution, that are shown;
-- `top_units:STAGE` (U,): the units that those read most, counted from 0;
+- `top_units:STAGE` (U,): the units that those, or of the head all classes, read most, counted from 0;
 - `top_pictures:STAGE` (U, J, h, w, 3), bytes: the images that excite a unit most, strongest first;
 - `top_maps:STAGE` (U, J, h', w'): the unit's maps there;
 - `top_counts:STAGE` (U,): how many of the J it has; it is silent on all other images;
@@ -144,9 +144,9 @@ def top_images(
         if reader in arrays:
             targets = _targets(arrays, reader)
             weight = arrays[reader]
-            units = np.unique(
-                np.concatenate([[], *(selection.strongest(weight[t]) for t in targets)])
-            ).astype(int)
+            # of every class, since figures are asked for classes once the network is gone
+            readers = weight if reader == "weight" else weight[targets]
+            units = np.unique(np.concatenate([[], *map(selection.strongest, readers)])).astype(int)
             layer = units_of(model) if reader == "weight" else model.get_submodule(stage)
             of_stage = _of_units(model, loader, layer, units)
             of_stage |= {"targets": targets, "units": units}

@@ -13,6 +13,7 @@ from experiments.figures.style import PlottedNumbers, Scheme, canvas, clean, pub
 from experiments.store import Stored
 
 RESULTS = "selection_map.json"
+SENT = "(b) what Dynamic-{k} sends on:\nthe class is the sum of its {k} largest\npositive votes, and of nothing else"
 BLUE, RED, GREY = "#1c7ed6", "#e03131", "#adb5bd"
 COLUMNS = ("class", "row", "column", "activation", "vote", "em", "dynamic_k")
 
@@ -40,11 +41,13 @@ def fig3(stored: Sequence[Stored], out: Path) -> list[Path]:
 
 def _page(scene: dict[str, Any], scheme: Scheme) -> Figure:
     side, k, classes = scene["side"], scene["k"], scene["classes"]
-    figure = canvas(3.2 * (len(classes) + 1), 5.6)
-    panels = figure.subplots(2, len(classes) + 1, height_ratios=[3, 2])
+    figure = canvas(3.2 * (len(classes) + 1), 7.6)
+    panels = figure.subplots(3, len(classes) + 1, height_ratios=[3, 2, 2])
     panels[0, 0].imshow(np.reshape(scene["map"], (side, side)), cmap="Greys")
-    panels[0, 0].set_title("one feature map, x", fontsize=10)
+    panels[0, 0].set_title("(a) one feature map, x", fontsize=10)
     panels[1, 0].axis("off")
+    panels[2, 0].axis("off")
+    panels[2, 0].text(0, 0.95, SENT.format(k=k), va="top", fontsize=9.5)
     legend = (
         "blue: EM routing, positions within\none deviation of the class mean\n\n"
         f"red: Dynamic-{k}, the {k} largest\npositive votes\n\n"
@@ -61,6 +64,7 @@ def _page(scene: dict[str, Any], scheme: Scheme) -> Figure:
         axes.set_title(f"{name}: votes w x\n{listed}", fontsize=10)
         ball = scene["means"][c], scene["deviations"][c]
         _distribution(clean(panels[1, c + 1]), votes, ball, votes[largest])
+        _sent(panels[2, c + 1], votes, largest, name)
     for axes in panels[0]:
         axes.set_xticks([])
         axes.set_yticks([])
@@ -85,6 +89,18 @@ def _distribution(
     axes.plot(chosen, np.zeros(len(chosen)), "^", color=RED, clip_on=False)
     axes.set_xlabel("vote")
     axes.set_ylabel("positions")
+
+
+def _sent(axes: Axes, votes: np.ndarray, chosen: np.ndarray, name: str) -> None:
+    """The positions in a row, and lines from the chosen ones to the class, as wide as their votes."""
+    middle = (len(votes) - 1) / 2
+    axes.scatter(np.arange(len(votes)), np.zeros(len(votes)), c=votes, cmap="Greys", s=9)
+    for position in np.flatnonzero(chosen):
+        width = 4 * votes[position] / votes.max()
+        axes.plot([float(position), middle], [0, 1], color=RED, linewidth=width)
+    axes.text(middle, 1.08, f"Y({name}) = {votes[chosen].sum():.2f}", ha="center", fontsize=9.5)
+    axes.set_ylim(-0.2, 1.3)
+    axes.axis("off")
 
 
 def _rows(scene: dict[str, Any]) -> Iterator[tuple[Any, ...]]:

@@ -21,6 +21,7 @@ from experiments.figures.series import (
     Curve,
     Runs,
     first,
+    held_out,
     over_training,
     runs_of,
     seeds,
@@ -68,8 +69,7 @@ def fig4(
 
 def _accuracy(runs: Runs) -> tuple[str, dict[str, list[Curve]]]:
     """What held-out images are called, and curves by what they were measured on."""
-    tested = all("test_accuracy" in run["epochs"][-1] for some in runs.values() for run in some)
-    held = "test" if tested else "validation"
+    held = held_out(runs)
     curves = {
         name: [over_training(series, some, f"{name}_accuracy") for series, some in runs.items()]
         for name in ("train", held)

@@ -22,6 +22,7 @@ from experiments.figures.series import (
     Curve,
     Runs,
     Series,
+    held_out,
     over_training,
     runs_of,
     seeds,
@@ -39,14 +40,15 @@ def fig5(
 ) -> list[Path]:
     """Draw (a) top-1, (b) share of |w| < 1e-3, (c) mean IoU over training, (d) the 100 best units.
 
-    Accuracy is that of validation images: test images are looked at once, at the end.
+    Accuracy is that of test images where the runs looked at them after every epoch, else of validation images.
 
     Raises:
         MissingRuns: one of the paper's six nets was never trained on these data.
     """
     runs = runs_of("fig5", stored, ROWS, data, scale, beside=[OURS])
+    held = held_out(runs)
     panels = {
-        "top-1 accuracy, validation": _over_training(runs, "validation_accuracy"),
+        f"top-1 accuracy, {held}": _over_training(runs, f"{held}_accuracy"),
         "share of |w| < 0.001 in the head": _over_training(runs, "sparsity"),
         "mean IoU of units": _over_training(runs, "mean_iou"),
         f"IoU of the {BEST} best units": best_units(runs),

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from experiments.evaluation import selection
 from experiments.figures import graphs
-from experiments.figures.series import D5, OURS, SCALE, first, needs, runs_of
+from experiments.figures.series import D5, OURS, SCALE, MissingRuns, first, needs, runs_of
 from experiments.figures.style import PlottedNumbers, Scheme, canvas, data_of, publish, shortened
 from experiments.store import Stored
 
@@ -15,19 +15,23 @@ COLUMN = 1.15  # inches
 
 
 def fig6(
-    stored: Sequence[Stored], out: Path, data: str = "places365", scale: str = SCALE
+    stored: Sequence[Stored],
+    out: Path,
+    data: str = "places365",
+    scale: str = SCALE,
+    classes: Sequence[str] = (),
 ) -> list[Path]:
-    """Draw evenly spaced classes of Res18-d5a, and of ours beside it, over their units.
+    """Draw the classes of these names, or evenly spaced ones, of Res18-d5a, and of ours beside it, over their units.
 
     Under each unit: its number from 0, concept and IoU, and the images that excite it most, bright where
     it exceeds the value that 0.5 % of its positions do. Connections below a tenth of a class's largest
     weight are left out, as in the paper; so are negative ones, which a routed head never reads.
 
     Raises:
-        MissingRuns: Res18-d5a was never trained on these data.
+        MissingRuns: Res18-d5a was never trained on these data, or there is no class of such a name.
     """
     runs = first(runs_of("fig6", stored, [D5], data, scale, beside=[OURS]))
-    graph_of = {series: _graph(run) for series, run in runs.items()}
+    graph_of = {series: _graph(run, classes) for series, run in runs.items()}
     title = f"Units that classes read most, {data_of(data)} at scale {scale}"
 
     def draw(scheme: Scheme) -> Figure:
@@ -53,9 +57,13 @@ def fig6(
     return publish(out, "fig6", title, draw, PlottedNumbers(graphs.COLUMNS, rows))
 
 
-def _graph(run: Stored) -> graphs.Graph:
+def _graph(run: Stored, classes: Sequence[str]) -> graphs.Graph:
     needs("fig6", run, "top_units:layer4")
-    names = run.arrays["class_names"]
-    classes = selection.spaced(len(names)).tolist()
-    texts = {c: shortened(str(names[c]), 60) for c in classes}
+    names = [str(name) for name in run.arrays["class_names"]]
+    for wanted in classes:
+        if wanted not in names:
+            some = ", ".join(names[:5])
+            raise MissingRuns(f"--classes must be of {some}, ... ({len(names)}), got {wanted!r}")
+    shown = [names.index(name) for name in classes] or selection.spaced(len(names)).tolist()
+    texts = {c: shortened(names[c], 60) for c in shown}
     return graphs.graph(run.arrays, "layer4", texts, selection.SOURCES)

@@ -24,10 +24,11 @@ from experiments.store import Stored
 
 TOP = 5
 HEAT = (
-    "heat: each map from its least to its largest value; number: part of the logit, and its share"
+    "heat: each map from its least to its largest value; number: part of the logit, and the paper's "
+    "contribution score, W x by the sum of W x over all units"
 )
 RANKS = ("predicted", "runner-up")
-COLUMNS = ("image", "label", "model", "decision", "class", "part", "concept", "value")
+COLUMNS = ("image", "label", "model", "decision", "class", "part", "concept", "value", "score")
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -41,6 +42,8 @@ class Decision(NamedTuple):
         rest: of all other units together, which is the residual.
         others: their number.
         bias: of the class.
+        scores: the paper's contribution scores of the top units, W_m x_m / sum_m W_m x_m, the sum over all units,
+            kept or not; NaN where the sum is not positive.
     """
 
     name: str
@@ -49,15 +52,16 @@ class Decision(NamedTuple):
     rest: float
     others: int
     bias: float
+    scores: np.ndarray
 
     @property
     def logit(self) -> float:
         """The sum."""
         return float(self.parts.sum()) + self.rest + self.bias
 
-    def share(self, part: float) -> str:
-        """Of the logit, in words; nothing where the logit is not positive."""
-        return f" ({part / self.logit:.0%})" if self.logit > 0 else ""
+
+def _said(score: float) -> str:
+    return "" if np.isnan(score) else f" ({score:.0%})"
 
 
 def fig7(
@@ -73,8 +77,8 @@ def fig7(
     """Draw two test images, as NAME and NAME-wrong: one that all nets get right, one that the first gets wrong.
 
     Of each net the predicted class, not the true one, and the runner-up. A part is W_cm x_m where the
-    unit is kept, so that units, all others (the residual) and bias add up to the logit; its share of the
-    logit is the paper's contribution score. Of images, the first stored one of its kind is taken; if none
+    unit is kept, so that units, all others (the residual) and bias add up to the logit; the score beside it
+    is the paper's. Of images, the first stored one of its kind is taken; if none
     is right everywhere, the first, and if the first net gets all right there is no second figure. White
     outlines are the pixels of the concepts that make up the image's class, where the data knows them.
 
@@ -119,7 +123,10 @@ def decision(arrays: Arrays, n: int, rank: int) -> Decision:
     name = str(arrays["class_names"][arrays["decision_classes"][n, rank]])
     rest = float(np.delete(parts, top).sum())
     bias = float(arrays["decision_biases"][n, rank])
-    return Decision(name, top, parts[top], rest, len(parts) - len(top), bias)
+    row = arrays["weight"][arrays["decision_classes"][n, rank]]
+    products = row.astype(float) * arrays["units"][n]
+    scores = products[top] / (products.sum() if products.sum() > 0 else np.nan)
+    return Decision(name, top, parts[top], rest, len(parts) - len(top), bias, scores)
 
 
 def _page(
@@ -158,11 +165,12 @@ def _page(
 
 def _maps(panels: Sequence[Axes], arrays: Arrays, n: int, decided: Decision) -> None:
     picture = arrays["pictures"][n] / 255
-    for axes, m, part in zip(panels, decided.top, decided.parts, strict=False):
+    shown = zip(panels, decided.top, decided.parts, decided.scores, strict=False)
+    for axes, m, part, score in shown:
         heat(axes, picture, arrays["maps"][n, m])
         name, iou = graphs.label(arrays, "layer4", m)
         concept = "" if iou is None else f"\n{wrapped(name or 'no concept', 24, 1)}"
-        axes.set_title(f"{part:+.2f}{decided.share(part)}\nunit {m}{concept}", fontsize=9)
+        axes.set_title(f"{part:+.2f}{_said(score)}\nunit {m}{concept}", fontsize=9)
     for axes in panels[len(decided.top) :]:
         axes.axis("off")
 
@@ -182,12 +190,12 @@ def _table(series: Series, arrays: Arrays, n: int, label: str) -> Iterator[tuple
     for rank in range(_decisions(arrays)):
         decided = decision(arrays, n, rank)
         start = (n, label, series.label, RANKS[rank], decided.name)
-        for m, part in zip(decided.top, decided.parts, strict=True):
+        for m, part, score in zip(decided.top, decided.parts, decided.scores, strict=True):
             name, _ = graphs.label(arrays, "layer4", m)
-            yield *start, f"unit {m}", name, float(part)
-        yield *start, "residual", "", decided.rest
-        yield *start, "bias", "", decided.bias
-        yield *start, "logit", "", decided.logit
+            yield *start, f"unit {m}", name, float(part), float(score)
+        yield *start, "residual", "", decided.rest, 1 - float(decided.scores.sum())
+        yield *start, "bias", "", decided.bias, ""
+        yield *start, "logit", "", decided.logit, ""
 
 
 def waterfall(

@@ -59,7 +59,12 @@ def label(arrays: Mapping[str, np.ndarray], stage: str, unit: int) -> tuple[str,
 
 def unit(arrays: Mapping[str, np.ndarray], stage: str, number: int) -> Unit:
     """A unit that `experiments.evaluation.snapshots` has stored pictures of."""
-    place = int(np.flatnonzero(arrays[f"top_units:{stage}"] == number)[0])
+    (places,) = np.nonzero(arrays[f"top_units:{stage}"] == number)
+    if not len(places):  # of a run that was stored when fewer classes could be asked for
+        return Unit(
+            number, *label(arrays, stage, number), np.empty((0, 1, 1, 3)), np.empty((0, 1, 1))
+        )
+    place = int(places[0])
     count = int(arrays[f"top_counts:{stage}"][place])
     pictures = arrays[f"top_pictures:{stage}"][place, :count]
     maps = arrays[f"top_maps:{stage}"][place, :count]

@@ -17,7 +17,7 @@ RESNET = "resnet18"  # of the paper's figures
 
 
 class MissingRuns(LookupError):
-    """A figure lacks runs; the message says which, and what trains them."""
+    """A figure lacks runs, or what it was asked to show of them; the message says what helps."""
 
 
 class Series(NamedTuple):
@@ -179,6 +179,12 @@ class Curve(NamedTuple):
         if len(self.values) > 1:
             low, high = self.values.min(0), self.values.max(0)
             axes.fill_between(self.x, low, high, color=self.series.paint, alpha=0.15, linewidth=0)
+
+
+def held_out(runs: Runs) -> str:
+    """What held-out images of curves are: of the test where all runs looked at them, else of validation."""
+    tested = all("test_accuracy" in run["epochs"][-1] for some in runs.values() for run in some)
+    return "test" if tested else "validation"
 
 
 def over_training(series: Series, runs: Sequence[Stored], name: str) -> Curve | None:

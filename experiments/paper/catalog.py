@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from experiments import store
 from experiments.figures import ablation as ablation_figure
-from experiments.figures import fig2, fig3, fig4, fig5, fig6, fig7, s1, s2
+from experiments.figures import fig1, fig2, fig3, fig4, fig5, fig6, fig7, s1, s2
 from experiments.figures import frontier as frontier_figure
 from experiments.figures.series import MissingRuns
 from experiments.paper import grids, tables
@@ -117,6 +118,13 @@ CATALOG = {
             _rows(grids.TABLE1, CIFAR10, PLACES365),
         ),
         Entry(
+            "fig1",
+            "the mechanism of a dynamic layer",
+            "Figure 1",
+            (_drawing(fig1.fig1),),
+            result=fig3.RESULTS,
+        ),
+        Entry(
             "fig2",
             "what classes of a toy network have learned",
             "Figure 2",
@@ -220,6 +228,13 @@ def with_recipe(run: Run, changes: Mapping[str, Any]) -> Run:
     32
     """
     return replace(run, recipe=run.recipe.changed(changes)) if changes else run
+
+
+def of_classes(entry: Entry, classes: Sequence[str]) -> Entry:
+    """Figure 6 of these classes; other entries have none to be asked for."""
+    if not classes or entry.name != "fig6":
+        return entry
+    return replace(entry, makes=(_figure(partial(fig6.fig6, classes=classes)),))
 
 
 def make(entry: Entry, runs: Runs, planned: Plans, out: Path) -> Iterator[Made]:

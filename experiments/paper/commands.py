@@ -26,6 +26,7 @@ from experiments.paper.catalog import (
     Missing,
     chosen,
     done,
+    of_classes,
     together,
 )
 from experiments.recipes import SCALES
@@ -38,7 +39,7 @@ STOPPED = 130  # exit status after Ctrl-C
 WORKERS = {"cpu": 0, "cuda": 4}  # processes that read images, unless it is said how many
 PATIENCE = timedelta(hours=12)  # that ranks wait for the first one to evaluate a network
 # what makes the results of figures without runs
-OWN = {"fig2": toy.main, "fig3": selection_map.main}
+OWN = {"fig1": selection_map.main, "fig2": toy.main, "fig3": selection_map.main}
 # CPU seconds of one run, evaluation included, one thread of an AMD EPYC on a busy machine, torch 2.14.1
 MEASURED = {
     ("tiny", "cifar10", "resnet18"): 5.4,
@@ -187,7 +188,7 @@ def show(
             console.print(made.message, highlight=False, markup=False, soft_wrap=True)
             continue
         if isinstance(made, ResultTable):
-            console.print(made.drawn())
+            console.print(made.drawn(console.width))
             path = made.write(out / TABLES)
         console.print(f"wrote {path}", style="dim", highlight=False, soft_wrap=True)
     return complete
@@ -255,13 +256,16 @@ def _add_names(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[:PATH]",
         help="only these of its data sets, and where they lie; broden:PATH labels units",
     )
+    parser.add_argument(
+        "--classes", nargs="+", default=[], metavar="CLASS", help="that Figure 6 shows"
+    )
     add_seeds(parser, None, "default: the scale's, two or three")
 
 
 def _entries(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[Entry]:
     """The entries named, or an end with a message; data and seeds are checked too."""
     try:
-        entries = chosen(args.names)
+        entries = [of_classes(entry, args.classes) for entry in chosen(args.names)]
     except ValueError as error:
         parser.error(str(error))
     known = known_data(entries, args.scale)

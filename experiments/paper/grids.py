@@ -18,6 +18,7 @@ from experiments.recipes import SCALES, recipe
 from experiments.run import Protocol, Run
 
 Row = tuple[str, Method]
+PAPERS = ("cifar10", "places365")  # data sets that the paper trains on, all of their images
 Seeds = Sequence[int] | None
 SEEDS = {"tiny": (0, 1), "small": (0, 1, 2), "paper": (0, 1, 2), "code": (0, 1, 2)}
 # of the networks' channels and of the blocks of a stage; 1 and None are the paper's networks
@@ -55,6 +56,7 @@ TABLE1: list[Row] = [
     L1,
     ("resnet50", SGD),
     ("resnet50", dynamic(25)),
+    INNER,
     OURS,
     ("resnet18", ALGORITHM_3),
     ("resnet18", SHARED),
@@ -139,6 +141,10 @@ def grid(rows: Sequence[Row], data: Iterable[str], scale: str, seeds: Seeds = No
 def planned(network: str, method: Method, data: str, scale: str, seed: int) -> Run:
     """One run; heads are fitted afterwards on the units of the dense network."""
     protocol = PROTOCOLS[scale]
+    if scale in ("paper", "code") and data in PAPERS:
+        protocol = replace(protocol, literal=True)
+    if scale == "code" and method.dynamic:
+        method = replace(method, exactly=True)
     if (network, method.name) == (DENSE[0], SGD.name):
         post_hoc = PostHoc(STRENGTHS, FROZEN[scale], glm_saga=True)
         protocol = replace(protocol, post_hoc=post_hoc)

@@ -21,11 +21,16 @@ def route(
     insert: Mapping[str, int] | None = None,
     selection: Selection = "at_most_k",
 ) -> nn.Module:
-    """Replace layers of a model by routed ones.
+    r"""Replace layers of a model by routed ones.
 
     The model is changed in place and returned; only if it is itself a layer, a new one is returned.
     The new layers hold the parameters of the old ones, so that an optimizer made before still
     trains them, except where ``insert`` widens a stage.
+
+    **A routed head becomes sparse by weight decay alone**, as a weight that nothing reads has no other
+    gradient: over a run it shrinks to about :math:`\exp(-\lambda \sum_t \eta_t / (1 - m))` of itself. The
+    paper's CIFAR-10 recipe has 7.6 in that exponent, and at 0.1 nearly all weights stay: where a run is short,
+    give the head a group of its own with more weight decay :math:`\lambda`.
 
     Args:
         model: any module with nn.Linear or 1x1 nn.Conv2d layers.

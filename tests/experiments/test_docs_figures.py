@@ -38,7 +38,11 @@ def stored_run(out: Path, method: str, seed: int, data: str = docs_figures.DATA)
 def test_the_pictures_are_those_of_the_stored_numbers(tmp_path: Path) -> None:
     drawn = docs_figures.draw(json.loads(docs_figures.MEASURED.read_text()), tmp_path)
     there = {path.name for path in docs_figures.PICTURES.iterdir()}
-    assert {path.name for path in drawn} == there - {"flow-light.svg", "flow-dark.svg", "rate.png"} - GALLERY
+    assert {path.name for path in drawn} == there - {
+        "flow-light.svg",
+        "flow-dark.svg",
+        "rate.png",
+    } - GALLERY
     for path in drawn:
         kept = (docs_figures.PICTURES / path.name).read_text()
         assert path.read_text() == kept, f"{path.name}: run python -m experiments pictures"

@@ -65,6 +65,12 @@ def test_the_head_may_have_a_weight_decay_of_its_own():
         assert len(decays) == 4
 
 
+@pytest.mark.parametrize("exactly", [False, True])
+def test_a_routed_head_keeps_at_most_k_or_exactly_k(exactly):
+    head = replace(dynamic(2), exactly=exactly).prepared(Net()).fc
+    assert (head.k, head.selection) == (2, "exactly_k" if exactly else "at_most_k")
+
+
 def test_algorithm_3_and_shared_masks_are_the_optimizers():
     assert [group(ALGORITHM_3)[name] for name in ("method", "sparsity")] == ["algorithm3", 0.5]
     assert group(SHARED)["method"] == "shared" and group(OURS)["method"] == "routed"

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from experiments.recipes import RECIPES, SCALES, Recipe, recipe
+from experiments.recipes import PAPERS_DECAY, RECIPES, SCALES, Recipe, recipe
 
 
 def factors(recipe, steps_per_epoch=1):
@@ -67,6 +67,17 @@ def test_cosine_falls_to_zero_and_a_warm_up_comes_before_it():
     warm = factors(Recipe(5, 8, warmup=0.15), 20)
     assert warm[:15] == pytest.approx([0.1 + 0.9 * t / 15 for t in range(15)])
     assert warm[15:] == pytest.approx([(1 + math.cos(math.pi * t / 85)) / 2 for t in range(85)])
+
+
+def test_short_runs_decay_the_head_as_much_as_the_papers_recipe():
+    paper, steps = recipe("cifar10", "paper"), 50_000 // 256
+    spent = paper.weight_decay * paper.lr * sum(factors(paper, steps)) / (1 - paper.momentum)
+    assert spent == pytest.approx(PAPERS_DECAY, abs=0.05)
+    for name in ("cifar10", "places365", "scenes"):
+        short = recipe(name, "small").lasting(46)
+        total = short.lr * sum(factors(short, 46)) / (1 - short.momentum)
+        assert short.head_weight_decay * total == pytest.approx(PAPERS_DECAY, rel=1e-3)
+        assert recipe(name, "paper").lasting(46) is recipe(name, "paper")
 
 
 def test_constant_is_constant_after_its_warm_up():

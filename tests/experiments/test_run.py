@@ -31,6 +31,7 @@ KEYS = {
     "weights_per_class",
     "sparsity",
     "residual_at_5",
+    "signed_residual",
     "unit_labels",
     "accuracy_at_weights",
     "epochs",
@@ -153,6 +154,19 @@ def test_curves_and_choices_need_images_that_are_held_out(tmp_path):
     environment = Environment(tmp_path, {"cifar10": "cifar10:hold_out=0"})
     with pytest.raises(ValueError, match=r"hold_out must be above 0.*got 0"):
         environment.data(planned(data="cifar10"))
+
+
+def test_a_literal_run_trains_on_all_images_and_its_curves_show_the_test(tmp_path, one_thread):
+    environment, protocol = Environment(tmp_path), Protocol(watched=8, literal=True, shown=2)
+    protocol = dataclasses.replace(protocol, post_hoc=PostHoc(STRENGTHS, 48))
+    run = planned(DENSE, data="cifar10", protocol=protocol, epochs=1, batch=50)
+    done = run.train(environment)
+    assert done["n"] == {"train": 400, "test": 200} and done["validation_accuracy"] is None
+    assert set(done["epochs"][-1]) >= {"train_accuracy", "test_accuracy"}
+    assert "validation_accuracy" not in done["epochs"][-1]
+    assert done["epochs"][-1]["test_accuracy"] == done["accuracy"]
+    asked = Environment(tmp_path, {"cifar10": "cifar10:hold_out=4"})
+    assert len(asked.data(run).validation) == 40
 
 
 def test_units_are_labelled_by_what_is_asked_for(environment, tmp_path):

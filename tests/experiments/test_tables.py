@@ -62,6 +62,17 @@ def test_a_table_is_written_and_drawn(tmp_path):
     assert all(word in text for word in ("A title", "top-1", "1.0", NONE, "A note"))
 
 
+def test_what_does_not_fit_goes_below_and_nothing_is_cut(tmp_path):
+    columns = ("net", *(f"column\n{n}" for n in range(12)))
+    rows = [("Res18-ISGD, saga, nearest 5", *(f"{n}.5 ± 0.4" for n in range(12)))]
+    console = Console(width=80, record=True, file=(tmp_path / "screen").open("w"))
+    console.print(ResultTable("t", "A title", columns, rows, ("A note",)).drawn(80))
+    text = console.export_text()
+    assert all(len(line.rstrip()) <= 80 for line in text.splitlines()) and "…" not in text
+    assert all(cell in text for cell in rows[0]) and text.count("Res18-ISGD, saga") > 1
+    assert text.count("A title") == text.count("A note") == 1
+
+
 def test_the_interval_is_that_of_a_t_test_of_the_differences():
     first, second = [0.90, 0.93, 0.91, 0.95], [0.88, 0.92, 0.92, 0.91]
     d = np.subtract(first, second)

@@ -70,7 +70,8 @@ def test_top_images_are_those_of_the_largest_peaks():
     net, images = net_and_images()
     arrays = arrays_of(net, images)
     arrays["weight"] = np.full((5, 4), -1, dtype=np.float32)
-    arrays["weight"][0, 2] = arrays["weight"][1, 0] = 1
+    # of the last class, which is not among those that are shown
+    arrays["weight"][4, 2] = arrays["weight"][1, 0] = 1
     found = snapshots.top_images(net, TensorDataset(images, torch.zeros(9)), arrays)
     assert found["top_targets:layer4"].tolist() == [0, 1, 2, 3]
     assert found["top_units:layer4"].tolist() == [0, 2]

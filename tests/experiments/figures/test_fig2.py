@@ -1,11 +1,13 @@
-"""Figures 2 and 3 are drawn from what their scenes have stored."""
+"""Figures 1 to 3 are drawn from what their scenes have stored."""
 
 import json
 
 import pytest
 
+from experiments.figures.fig1 import fig1
 from experiments.figures.fig2 import fig2
 from experiments.figures.fig3 import fig3
+from experiments.selection_map import mechanism
 from tests.experiments.figures.stored_runs import written
 
 
@@ -51,8 +53,21 @@ def test_figure_3_shows_every_position(tmp_path):
     assert [r["dynamic_k"] for r in rows] == ["False", "False", "False", "True"]
 
 
+def test_figure_1_shows_what_a_layer_keeps(tmp_path):
+    (tmp_path / "selection_map.json").write_text(json.dumps({"layer": mechanism()}))
+    rows = written(fig1((), tmp_path), "fig1")
+    for name in "ab":
+        for c in "012":
+            mine = [r for r in rows if (r["input"], r["class"]) == (name, c)]
+            votes = [float(r["activation"]) * float(r["weight"]) for r in mine]
+            kept = [r["kept"] == "True" for r in mine]
+            assert sorted(votes)[-2:] == sorted(v for v, k in zip(votes, kept, strict=True) if k)
+
+
 @pytest.mark.parametrize(
-    ("figure", "command"), [(fig2, "toy"), (fig3, "selection-map")], ids=["fig2", "fig3"]
+    ("figure", "command"),
+    [(fig1, "selection-map"), (fig2, "toy"), (fig3, "selection-map")],
+    ids=["fig1", "fig2", "fig3"],
 )
 def test_what_was_never_run_is_said(figure, command, tmp_path):
     with pytest.raises(FileNotFoundError, match=f"python -m experiments {command} --out .* writes"):

@@ -27,6 +27,21 @@ def test_lines_are_the_strongest_weights_of_each_class(tmp_path):
         assert {row["concept"] for row in mine} == {f"concept {row['unit']}" for row in mine}
 
 
+def test_classes_can_be_chosen(tmp_path):
+    stored = run(tmp_path, "Dynamic-5", PLACES)
+    rows = written(fig6([stored], tmp_path, classes=["canal", "bakery"]), "fig6")
+    assert list(dict.fromkeys(row["target"] for row in rows)) == ["canal", "bakery"]
+    with pytest.raises(MissingRuns, match=r"--classes must be of airplane_cabin, .*got 'attic'"):
+        fig6([stored], tmp_path, classes=["attic"])
+
+
+def test_a_unit_whose_pictures_were_not_stored_is_named(tmp_path):
+    arrays = run(tmp_path).arrays
+    arrays["top_units:layer4"][5] = 99
+    found = unit(arrays, "layer4", 5)
+    assert found.name == "concept 5" and len(found.pictures) == len(found.regions) == 0
+
+
 def test_a_class_that_reads_no_unit_and_units_without_labels(tmp_path):
     weight = np.zeros((365, 12), dtype=np.float32)
     weight[0, 3] = weight[91, 3] = 2.0

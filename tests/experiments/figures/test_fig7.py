@@ -55,4 +55,14 @@ def test_flat_maps_silent_units_and_one_class(tmp_path):
         ("Res18-d5a", "bias", -0.5),
         ("Res18-d5a", "logit", -0.25),
     ]
-    assert decision(made[0].arrays, 0, 0).share(0.25) == ""
+
+
+def test_the_score_is_of_the_sum_over_all_units_kept_or_not(tmp_path):
+    arrays = run(tmp_path, D5.method, "places365").arrays
+    arrays["weight"], arrays["units"] = np.full((4, 12), 0.5), np.arange(36.0).reshape(3, 12)
+    arrays["decision_parts"][0, 0] = np.where(np.arange(12) > 9, np.arange(12) / 2, 0)
+    decided = decision(arrays, 0, 0)
+    assert decided.top.tolist() == [11, 10]
+    assert np.allclose(decided.scores, [11 / 66, 10 / 66])
+    arrays["weight"] = -arrays["weight"]
+    assert np.isnan(decision(arrays, 0, 0).scores).all()

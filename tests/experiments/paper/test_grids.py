@@ -18,6 +18,7 @@ def test_table1_has_the_papers_nets_in_its_order_and_ours_after_them():
         "Res18-L1",
         "Res50",
         "Res50-d25a",
+        "Res18-d[32,32,5]a",
         "Res18-ISGD",
         "Res18-Algorithm 3",
         "Res18-ISGD shared",
@@ -25,10 +26,9 @@ def test_table1_has_the_papers_nets_in_its_order_and_ours_after_them():
 
 
 def test_every_published_net_of_table_1_is_trained():
-    inner = published.title(grids.INNER[0], grids.INNER[1].name)
     for table in (published.TOP1, published.TOP5):
         for numbers in table.values():
-            assert set(numbers) - {inner} <= set(labels(grids.TABLE1))
+            assert set(numbers) <= set(labels(grids.TABLE1))
 
 
 def test_the_paper_scales_are_the_papers_networks():
@@ -36,6 +36,15 @@ def test_the_paper_scales_are_the_papers_networks():
     assert run.model.options == {} and run.protocol.post_hoc.images == 50_000
     (run,) = grids.grid([grids.DYNAMIC_5], ["cifar10"], "tiny", [0])
     assert run.model.options == {"share": 0.25, "blocks": 1} and run.protocol.post_hoc is None
+
+
+def test_the_paper_scales_train_on_all_images_and_code_keeps_exactly_k():
+    for scale in ("paper", "code"):
+        for run in grids.grid([grids.DYNAMIC_5, grids.DENSE], grids.PAPERS, scale, [0]):
+            assert run.protocol.literal
+            assert run.method.exactly == (scale == "code" and run.method.dynamic == 5)
+    assert not any(run.protocol.literal for run in grids.frontier("paper"))
+    assert not any(run.method.exactly for run in grids.grid(grids.TABLE1, grids.PAPERS, "tiny"))
 
 
 def test_a_grid_is_every_row_on_every_data_set_with_every_seed():
