@@ -47,13 +47,6 @@ TOP5 = {
 }
 # Section 4.2, of Places365: "Res18-d5a can achieve within 0.1% best Top1 accuracy with 99% sparsity"
 SPARSITY_D5A = 99.0
-# Section 4.3: "more than 95% classes can be represented with at most 5 concepts"
-CLASSES_OF_5_CONCEPTS = 95.0
-# Section 4.3: fewer than 5 units explain "about 98% of the image with 2% inexplicable residual"; with an
-# external framework on the baseline "the residual drops to 45%"
-RESIDUAL = {"Res18-d5a": 2.0, "Res18": 45.0}
-# Supplement, section 2: "more than 80% higher layer's units can be represented with at most 5 concepts"
-UNITS_OF_5_CONCEPTS = 80.0
 # by network and method
 NAMES = {
     ("resnet18", "SGD"): "Res18",

@@ -11,7 +11,7 @@ from experiments.figures import ablation as ablation_figure
 from experiments.figures import fig1, fig2, fig3, fig4, fig5, fig6, fig7, s1, s2
 from experiments.figures import frontier as frontier_figure
 from experiments.figures.series import MissingRuns
-from experiments.paper import grids, tables
+from experiments.paper import claims, grids, tables
 from experiments.paper.grids import Row, Seeds
 from experiments.run import Run
 from experiments.store import Stored
@@ -179,6 +179,13 @@ CATALOG = {
             "supplement, Figure 2",
             (_figure(s2.s2),),
             _one_seed(grids.SUPPLEMENT2, PLACES365),
+        ),
+        Entry(
+            "claims",
+            "every sentence of Section 4: its number, ours, a verdict",
+            "Section 4, supplement",
+            (claims.claims,),
+            grids.claims,
         ),
         Entry(
             "frontier",

@@ -168,6 +168,14 @@ def frontier(scale: str, seeds: Seeds = None) -> list[Run]:
     return grid(FRONTIER, [small], scale, seeds) + grid(rows, larger, scale, seeds)
 
 
+def claims(scale: str, seeds: Seeds = None) -> list[Run]:
+    """The nets that Section 4 and the supplement speak of, and ours."""
+    cifar10, places365 = PAPERS
+    return grid(FIGURE4, [cifar10], scale, seeds) + grid(
+        [*FIGURE5, INNER], [places365], scale, seeds
+    )
+
+
 def ablation(scale: str, seeds: Seeds = None) -> list[Run]:
     """One change at a time, at every size but at `tiny` at the smallest alone."""
     _check(scale)
