@@ -89,9 +89,9 @@ def probabilities(model: nn.Module, optimizer: Routing) -> Gradient:
 def _weights(model: nn.Module, optimizer: Routing, what: str) -> Gradient:
     parameters, found = dict(model.named_parameters()), {}
     for layer, units in optimizer.routed_units().items():
-        name = next((n for n in (f"{layer}.weight", layer) if n in parameters), None)
-        if name is None and layer in ("", "weight"):
-            name = "weight"
+        alone = layer in ("", type(model).__name__)
+        names = ("weight",) if alone else (f"{layer}.weight", layer)
+        name = next((n for n in names if n in parameters), None)
         if name is None:
             raise ValueError(f"the routed layer {layer!r} is not in the model")
         of = getattr(units, what, None)

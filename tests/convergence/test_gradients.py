@@ -45,9 +45,10 @@ def test_weights_are_of_the_routed_layer_alone(net):
     assert on_support < gradient_product(net, full)
 
 
-def test_a_whole_support_is_the_plain_norm_and_a_lone_layer_has_no_name():
+@pytest.mark.parametrize("name", ["", "Linear", "weight"])
+def test_a_whole_support_is_the_plain_norm_and_a_lone_layer_has_no_name_of_its_own(name):
     layer = nn.Linear(6, 3)
-    routed = Routed("", torch.ones(3, 6).bool(), torch.ones(3, 6))
+    routed = Routed(name, torch.ones(3, 6).bool(), torch.ones(3, 6))
     assert gradient_product(layer, full, weights=supports(layer, routed)) == pytest.approx(
         gradient_product(layer, full)
     )
