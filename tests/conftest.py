@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from torch import nn
 from torch.nn.modules import module as torch_modules
 
+from interpretable_sgd.optimizer.probes import PROBE
 from tests.models import CASES, MLP, Batch, Case
 
 # `pytest --hypothesis-profile=nightly` draws more, and others in every run.
@@ -35,6 +36,15 @@ def global_hooks() -> int:
     """Forward hooks that are set on all modules of the process."""
     hooks = (torch_modules._global_forward_hooks, torch_modules._global_forward_pre_hooks)
     return sum(map(len, hooks))
+
+
+def hooked(model: nn.Module) -> list[str]:
+    """Names of the modules that carry anything of an optimizer's."""
+    return [
+        name or type(module).__name__
+        for name, module in model.named_modules()
+        if PROBE in vars(module) or module._forward_hooks or module._forward_pre_hooks
+    ]
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,6 @@
 """Pictures of the documentation: drawn from the stored numbers, and those from runs."""
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
@@ -75,12 +74,3 @@ def test_a_folder_without_runs_is_an_error(
     assert "--runs must be the folder of a finished demo" in capsys.readouterr().err
     with pytest.raises(ValueError, match="runs must hold runs of scenes, got none"):
         docs_figures.collected(tmp_path)
-
-
-def test_the_folders_of_the_flow_exist() -> None:
-    """The picture of how data flows is drawn by hand; what it names is there."""
-    for scheme in ("light", "dark"):
-        text = (docs_figures.PICTURES / f"flow-{scheme}.svg").read_text()
-        named = set(re.findall(r">(\w+(?:/\w+)*/)<", text))
-        assert {"optimizer/", "analysis/", "report/"} <= named
-        assert all((ROOT / "interpretable_sgd" / name).is_dir() for name in named)

@@ -14,7 +14,7 @@ from interpretable_sgd.report import command
 from interpretable_sgd.report.images import ClassFolders, to_input
 from interpretable_sgd.report.models import read_state
 from tests.analysis.concepts.files import write_broden, write_image, write_plane, write_table
-from tests.report.damaged import REPORT, checkpoint, damaged, images, weights
+from tests.reliability.damaged import REPORT, checkpoint, damaged, images, weights
 
 FEW, MANY = 60, 6000  # files of each of five kinds
 COUNTS = [pytest.param(FEW, id="few"), pytest.param(MANY, id="many", marks=pytest.mark.nightly)]
