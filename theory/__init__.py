@@ -1,1 +1,1 @@
-"""Every claim of the paper, and every theorem in its place, as a check with a verdict."""
+"""What the paper claims of its method, and every theorem in its place, as checks with verdicts."""
