@@ -44,6 +44,7 @@ OPTIONAL = {
     "scipy": set(),
     "PEPit": set(),
     "glm_saga": set(),
+    "rdata": set(),
 }
 BESIDE = ("theory", "experiments", "tests")
 FORBIDDEN = {

@@ -3,9 +3,19 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from experiments.datasets import cifar10, idx, places365, presets, transforms
+from experiments.datasets import (
+    cifar10,
+    encoders,
+    idx,
+    mails,
+    mlbench,
+    pictured,
+    places365,
+    presets,
+    transforms,
+)
 from experiments.datasets.dataset import (
     Augmented,
     DrawnInMemory,
@@ -18,35 +28,18 @@ from experiments.datasets.dataset import (
 from experiments.datasets.digits import Digits
 from experiments.datasets.presets import StandIn, stand_in, written
 from experiments.datasets.rng import SPLITS, check_integer
-from experiments.datasets.spec import DataError, parse, typed
+from experiments.datasets.spec import DataError, Request, parse, typed
+from experiments.datasets.synthetic import stamps
 from experiments.datasets.synthetic.base import Generated
 from experiments.datasets.synthetic.glyphs import Glyphs
 from experiments.datasets.synthetic.scenes import Scenes
 from experiments.datasets.transforms import Views
+from experiments.datasets.vectors import VectorFiles
 
 SCALES = ("tiny", "small", "paper")
 OUT = Path("runs")
+FOLDER = "folder"  # the parameter of what is drawn from files
 IN_MEMORY = 2**30  # bytes of a split up to which its images are drawn once and kept
-
-
-class Request(NamedTuple):
-    """What is asked of a data set.
-
-    Attributes:
-        name: of the data set.
-        path: where it lies; None if the user did not say.
-        options: by name, of their types.
-        scale: tiny, small or paper.
-        seed: of augmentation, and of drawn images.
-        folder: below which stand-ins are written.
-    """
-
-    name: str
-    path: Path | None
-    options: dict[str, Any]
-    scale: str
-    seed: int
-    folder: Path
 
 
 class Source(Protocol):
@@ -152,10 +145,12 @@ class Drawn:
         kind: what draws them.
         paper: its parameters at scale paper.
         counts: images to train, validate and test on, by scale; None for all there are.
+        expected: see `Source`; "" where nothing is read.
+        packaged: folder where a package puts what it is drawn from.
     """
 
     what: str
-    kind: type[Scenes] | type[Glyphs] | type[Digits]
+    kind: type[Scenes] | type[Glyphs] | type[Digits] | type[stamps.Stamps]
     paper: Mapping[str, Any] = field(default_factory=dict)
     counts: Mapping[str, tuple[int, int, int]] | None = field(
         default_factory=lambda: {
@@ -165,20 +160,29 @@ class Drawn:
         }
     )
     expected: str = ""
+    packaged: Path | None = None
 
     def options(self) -> Mapping[str, type]:
         """The parameters of what draws, and the numbers of images."""
         parameters = {parameter.name: type(parameter.default) for parameter in fields(self.kind)}
+        parameters.pop(FOLDER, None)
         return {**parameters, **dict.fromkeys(SPLITS, int)}
 
     def located(self) -> Path | None:
-        """Nowhere: it is drawn."""
-        return None
+        """A package's folder of what it is drawn from; nowhere where nothing is read."""
+        return self.packaged if self.packaged and self.packaged.is_dir() else None
 
     def open(self, request: Request) -> LabelledData:
         """Drawn now, or, where that would not fit in memory, when it is asked for."""
         name, options = request.name, {"seed": request.seed, **request.options}
-        if request.path is not None:
+        if self.expected:
+            path = request.path or self.located()
+            if path is None:
+                raise DataError(
+                    f"{name} must have a path, {name}:PATH, of {self.expected}; got none"
+                )
+            options[FOLDER] = str(path)
+        elif request.path is not None:
             raise ValueError(f"{name} are drawn and take options alone, got {str(request.path)!r}")
         usual = dict(zip(SPLITS, self.counts[request.scale], strict=True)) if self.counts else {}
         counts = {split: options.pop(split, usual.get(split)) for split in SPLITS}
@@ -197,9 +201,17 @@ class Drawn:
             validation=parts["validation"],
             test=parts["test"],
             prepare=transforms.drawings(source.size).prepare,
-            identity={"name": name, **asdict(source), **counted},
+            identity={"name": name, **_parameters(source), **counted},
             source=source if isinstance(source, Generated) else None,
         )
+
+
+def _parameters(source: Any) -> dict[str, Any]:
+    """All that decides what is drawn; not where it is read from, but what was read."""
+    parameters = asdict(source)
+    if parameters.pop(FOLDER, None) is not None:
+        parameters["sha256"] = source.sha256
+    return parameters
 
 
 def _split(source: Generated | Digits, split: str, n: int | None) -> Labelled:
@@ -249,6 +261,40 @@ REGISTRY: dict[str, Source] = {
         lambda size: transforms.grey(*idx.MNIST_PIXELS, size),
         28,
         idx.MOST_HELD_OUT,
+    ),
+    "letters": VectorFiles(
+        "letter recognition, 16 numbers of a printed letter, 26 classes",
+        mlbench.expected("LetterRecognition"),
+        mlbench.read_letters,
+        (mlbench.DEBIAN,),
+        ("rdata",),
+    ),
+    "satellite": VectorFiles(
+        "Landsat, 36 numbers of a pixel and its neighbours, 6 kinds of ground",
+        mlbench.expected("Satellite"),
+        mlbench.read_satellite,
+        (mlbench.DEBIAN,),
+        ("rdata",),
+    ),
+    "mails": VectorFiles(
+        "SpamAssassin's 6,046 mails as 384 numbers of a sentence encoder, 3 classes",
+        mails.EXPECTED,
+        mails.read_mails,
+        (mails.USUAL,),
+        encoders.SENTENCES,
+    ),
+    "pictured": VectorFiles(
+        "stamp scenes as 1,280 numbers of an ImageNet network, 24 classes",
+        pictured.EXPECTED,
+        pictured.read_pictured,
+        (stamps.DEBIAN,),
+        encoders.PICTURES,
+    ),
+    "stamps": Drawn(
+        "scenes of real cut-outs; a class is a set of them",
+        stamps.Stamps,
+        expected=stamps.EXPECTED,
+        packaged=stamps.DEBIAN,
     ),
     "scenes": Drawn(
         "drawn scenes; a class is a set of coloured, textured shapes",

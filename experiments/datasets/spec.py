@@ -21,6 +21,26 @@ class Spec(NamedTuple):
     options: dict[str, str]
 
 
+class Request(NamedTuple):
+    """What is asked of a data set.
+
+    Attributes:
+        name: of the data set.
+        path: where it lies; None if the user did not say.
+        options: by name, of their types.
+        scale: tiny, small or paper.
+        seed: of augmentation, and of drawn images.
+        folder: below which stand-ins are written, and what is dear to compute is kept.
+    """
+
+    name: str
+    path: Path | None
+    options: dict[str, Any]
+    scale: str
+    seed: int
+    folder: Path
+
+
 def parse(text: str) -> Spec:
     """Name, path and options of a text.
 

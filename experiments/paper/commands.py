@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 
 from experiments import selection_map, store, toy
 from experiments.arguments import add_device, add_seeds, at_least, device_of, folder
@@ -77,7 +78,7 @@ def list_main(argv: Sequence[str]) -> int:
     at_hand.add_column("where it is")
     texts = {text.partition(":")[0]: text for text in args.data}
     for name, where in availability(texts, data_scale(args.scale)).items():
-        at_hand.add_row(name, where)
+        at_hand.add_row(name, escape(where))
     console.print(at_hand)
     return 0
 

@@ -70,7 +70,11 @@ class Generated(ABC):
         images = np.empty((len(indices), self.channels, self.size, self.size), dtype=np.float32)
         for part in self._parts(indices):
             images[part] = self._generate(split, indices[part])[0]
-        return torch.from_numpy(images), torch.tensor(indices) % self.classes
+        return torch.from_numpy(images), self.labels(indices)
+
+    def labels(self, which: int | Sequence[int]) -> Tensor:
+        """Labels (n,), int64, without the images."""
+        return torch.tensor(as_indices(which)) % self.classes
 
     def masks(self, split: str, which: int | Sequence[int]) -> Tensor:
         """Boolean tensor (n, concepts, size, size): the visible pixels of each concept, distractors included."""

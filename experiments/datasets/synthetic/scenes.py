@@ -92,8 +92,8 @@ class Scenes(Generated):
     def _draw(
         self, streams: Streams, own: NDArray[np.bool_], extra: NDArray[np.bool_]
     ) -> tuple[Floats, NDArray[np.int16]]:
-        images = _background(streams, self.size)
-        images = _clutter(images, streams, self.clutter)
+        images = background(streams, self.size)
+        images = add_clutter(images, streams, self.clutter)
         slots = PARTS[-1] + self.distractors
         order = painting_order(own, extra, streams.uniform(self.concepts), slots)
         poses = draw_poses(streams, self.size, slots, self.jitter)
@@ -120,7 +120,7 @@ def painting_order(
     return np.pad(order, ((0, 0), (slots - order.shape[1], 0)), constant_values=-1)
 
 
-def _background(streams: Streams, size: int) -> Floats:
+def background(streams: Streams, size: int) -> Floats:
     """A random colour with a bilinear gradient and a triangle-wave grating, (n, 3, size, size)."""
     corners = 0.25 + 0.4 * streams.uniform(3, 2, 2)[..., None, None]
     y = np.linspace(0, 1, size, dtype=np.float32)[:, None]
@@ -135,7 +135,8 @@ def _background(streams: Streams, size: int) -> Floats:
     return ground + 0.15 * depth * ridge[:, None]
 
 
-def _clutter(images: Floats, streams: Streams, clutter: int) -> Floats:
+def add_clutter(images: Floats, streams: Streams, clutter: int) -> Floats:
+    """Images with so many small rectangles of random colours."""
     size = images.shape[-1]
     box = streams.uniform(clutter, 4)[..., None, None]
     colour = streams.uniform(clutter, 3)[..., None, None]

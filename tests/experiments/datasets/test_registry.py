@@ -138,7 +138,7 @@ def test_large_splits_are_drawn_when_asked_for(monkeypatch):
         (
             "svhn",
             {},
-            "name must be one of cifar10, places365, fashion, mnist, scenes, glyphs, digits, got",
+            "name must be one of cifar10, places365, fashion, mnist, letters, satellite, mails,",
         ),
         ("scenes", {"scale": "big"}, "scale must be one of tiny, small, paper, got 'big'"),
         ("scenes:/data", {}, "scenes are drawn and take options alone, got '/data'"),
