@@ -32,6 +32,7 @@ from experiments.datasets.spec import DataError, Request, parse, typed
 from experiments.datasets.synthetic import stamps
 from experiments.datasets.synthetic.base import Generated
 from experiments.datasets.synthetic.glyphs import Glyphs
+from experiments.datasets.synthetic.marked import MarkedScenes
 from experiments.datasets.synthetic.scenes import Scenes
 from experiments.datasets.transforms import Views
 from experiments.datasets.vectors import VectorFiles
@@ -301,6 +302,7 @@ REGISTRY: dict[str, Source] = {
         Scenes,
         {"size": 128, "classes": 100, "concepts": 48},
     ),
+    "marked": Drawn("scenes with a mark that goes with class 0 in training alone", MarkedScenes),
     "glyphs": Drawn("drawn pairs of glyphs in noise", Glyphs),
     "digits": Drawn("the 8 x 8 digits that scikit-learn brings", Digits, counts=None),
 }

@@ -25,6 +25,9 @@ from interpretable_sgd.analysis.decisions import Decisions, decide
 from interpretable_sgd.analysis.dissection.dissect import dissect
 from interpretable_sgd.analysis.dissection.null import random_basis
 from interpretable_sgd.analysis.dissection.result import Dissection
+from interpretable_sgd.analysis.editor import Editor, edit
+from interpretable_sgd.analysis.edits import Edit, edits_of
+from interpretable_sgd.analysis.effects import Accuracy, Effect
 from interpretable_sgd.analysis.exemplars import Exemplar, exemplars
 from interpretable_sgd.analysis.explanation import Explanation, Reason, Score, UnitSum, explain
 from interpretable_sgd.analysis.forward import reading
@@ -67,6 +70,7 @@ from interpretable_sgd.analysis.unit_naming import UnitNames, name_units
 
 __all__ = [
     "Ablation",
+    "Accuracy",
     "Agreement",
     "Calibration",
     "CheckpointError",
@@ -76,6 +80,9 @@ __all__ = [
     "Curve",
     "Decisions",
     "Dissection",
+    "Edit",
+    "Editor",
+    "Effect",
     "Exemplar",
     "Explanation",
     "Head",
@@ -112,6 +119,8 @@ __all__ = [
     "dependence",
     "dissect",
     "diversity",
+    "edit",
+    "edits_of",
     "exemplars",
     "explain",
     "find_head",

@@ -100,6 +100,7 @@ def _context(study: Study, file_name: str) -> dict[str, Any]:
         "categories": sorted({unit.category for unit in study.units if unit.category}),
         "sets": sections.set_rows(study),
         "pairs": summary_text.pair_views(study),
+        "what_if": sections.what_if_view(study),
         "drawings": report_charts.drawings(study),
         "training": [
             (name, report_charts.training_chart(training, name)) for name in series if training
@@ -123,6 +124,7 @@ def _contents(context: dict[str, Any]) -> list[tuple[str, str]]:
         ("sets", "When it is not sure", "sets" in context["tables"]),
         ("pairs", "Confused classes", context["pairs"]),
         ("ablation", "Keeping and removing", "ablation" in context["tables"]),
+        ("what-if", "What if", "what_if" in context["tables"]),
         ("composition", "Composition", context["graphs"]),
         (
             "accuracy",

@@ -247,6 +247,25 @@ def _iou_bar(unit: UnitCard, most: float) -> Markup:
     return svg(84, 12, *drawn, title=title, class_="iou")
 
 
+def what_if_view(study: Study) -> dict[str, Any] | None:
+    """Single edits as rows, and what the largest and the smallest do."""
+    found = study.tables.get("what_if")
+    if found is None:
+        return None
+    names = [name.replace(" ", "_") for name in found.columns]
+    rows = [dict(zip(names, row, strict=True)) for row in found.rows]
+    units = [row for row in rows if row["class"] is None]
+    return {
+        "rows": rows,
+        "images": len(study.decisions.sample),
+        "most": units[0],
+        "idle": sum(not row["decided_otherwise"] for row in units),
+        "units": len(units),
+        "has_groups": rows[0]["worst_group"] is not None,
+        "has_connections": len(units) < len(rows),
+    }
+
+
 def composition_view(study: Study) -> dict[str, Any]:
     """Graphs of a few classes each, and what to say of them."""
     found = study.composition

@@ -108,7 +108,7 @@ def test_every_section_and_anchor_is_there(page):
     sections = [a["id"] for tag, a in page.elements if tag == "section"]
     assert sections == [
         *("decisions", "residuals", "classes", "units", "errors", "pairs", "ablation"),
-        *("composition", "accuracy", "stability", "figures", "provenance"),
+        *("what-if", "composition", "accuracy", "stability", "figures", "provenance"),
     ]
     anchors = [link[1:] for link in page.links if link.startswith("#")]
     assert set(anchors) <= set(ids)
@@ -202,6 +202,14 @@ def test_without_concepts_and_maps():
     said = " ".join(page.text)
     assert "No concept data was given" in said and "Decisions, taken apart" not in said
     assert "IoU" not in "".join(page.text[page.text.index("Units") :][:40])
+
+
+def test_what_each_unit_is_worth_is_said(study, page):
+    said = " ".join(" ".join(page.text).split())
+    row = next(r for r in study.tables["what_if"].rows if r[2] is None)
+    images = len(study.decisions)
+    assert row[6] > 0
+    assert f"{row[6]} of {images} images would be decided otherwise: {row[8]} for the worse" in said
 
 
 def test_skipped_images_are_named(study):

@@ -18,6 +18,7 @@ from interpretable_sgd.analysis.confusions import Contrast, contrasts
 from interpretable_sgd.analysis.decisions import Decisions, decide
 from interpretable_sgd.analysis.dissection.dissect import dissect
 from interpretable_sgd.analysis.dissection.result import Dissection
+from interpretable_sgd.analysis.effects import grouped
 from interpretable_sgd.analysis.heads import Head
 from interpretable_sgd.analysis.images import Picture, stretched
 from interpretable_sgd.analysis.names import InputNames, Names
@@ -29,6 +30,7 @@ from interpretable_sgd.analysis.study.cards import class_cards, titles_of, unit_
 from interpretable_sgd.analysis.study.illustrations import Progress, illustrate
 from interpretable_sgd.analysis.study.record import Compared, Curves, Study
 from interpretable_sgd.analysis.study.subject import Subject, subject_of
+from interpretable_sgd.analysis.study.what_if import what_if
 from interpretable_sgd.analysis.unit_naming import UnitNames
 
 
@@ -47,6 +49,7 @@ def study(
     below: nn.Module | str | None = None,
     layer_below: nn.Module | str | None = None,
     truth: Tensor | None = None,
+    groups: Sequence[Any] | Tensor | None = None,
     compared: Sequence[Compared] = (),
     training: Curves | None = None,
     training_axis: str = "step",
@@ -90,6 +93,7 @@ def study(
         layer_below: whose maps are the units that `below` reads, to name them by concepts too.
         truth: concepts that each class is made of, where known, (C, L), bool, in the order of the
             concepts' table.
+        groups: a name or number for each image in the loader's order, such as where it was taken.
         compared: other models, for accuracy against weights per class.
         training: curves by name, each (steps, values), as `Recorder.series` gives them; those named
             "MEASURE: MODEL" share a chart for each measure.
@@ -149,6 +153,7 @@ def study(
 
     decisions = _decide(subject, top, checkpoint, report)
     rules = _calibrate(subject, calibration, decisions.hashes, report)
+    grouping = grouped(groups, len(decisions))
     dissection = dissected(subject.layer, "dissection")
     units = unit_cards(decisions, dissection, subject.unit_names, named)
     reach = summary.reach_by_class(decisions)
@@ -176,6 +181,7 @@ def study(
         found["sets"] = tables.set_table(
             _try_sets(subject, decisions.hashes, rules, report), decisions
         )
+    found |= what_if(subject.head, decisions, units, classes, *grouping)
     if training:
         found["training"] = tables.training_table(training, training_axis)
     settings = {"head": decisions.head, "layer": subject.layer, "top": top, **(config or {})}

@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from interpretable_sgd.analysis import Compared, study
+from interpretable_sgd.analysis import Compared, edit, study
 from interpretable_sgd.report import render
 from tests.analysis.known_truth import COLOURS, IMAGES, TRUTH, images, known_study, network
 
@@ -51,6 +51,21 @@ def test_two_units_leave_nothing_over(found):
     assert rows.column("median")[:2] == pytest.approx([0.5, 0], abs=1e-6)
     reach = found.tables["reach"].where(level=0.95, prediction="right")
     assert dict(zip(reach.column("units"), reach.column("share of images"), strict=True))["2"] == 1
+
+
+def test_what_if_is_what_editing_says():
+    pixels, labels, _ = images()
+    found = known_study(mislabelled=0, groups=[int(n < 50) for n in range(IMAGES)]).tables[
+        "what_if"
+    ]
+    editor = edit(network(), [(pixels, labels)])
+    assert len(found.rows) == 3 + 6  # three units, and two connections of each of three classes
+    for unit, _, c, *_, change, flips, gained, lost, _, _, worst, _ in found.rows:
+        effect = editor.disable(unit, c).effect()
+        editor.undo()
+        assert change == pytest.approx(effect.change)
+        assert (flips, gained, lost) == (len(effect.flipped), effect.gained, effect.lost)
+        assert 0 <= worst <= 1
 
 
 def test_right_and_wrong_are_told_apart(found):
