@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from experiments.methods import DENSE, OURS, Method, changed
+from experiments.methods import DENSE, OURS, WARM_DENSE, Method, changed
 from experiments.research.problems import QUICK, SIZES, finished
-from experiments.research.question1 import STRENGTHS, WARM_DENSE
+from experiments.research.question1 import STRENGTHS
 from experiments.research.tables import accuracy_table, compact
 from experiments.run import Run
 from experiments.store import write_lines

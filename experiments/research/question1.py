@@ -23,6 +23,8 @@ from experiments.methods import (
     FAST_SHARED,
     OURS,
     SHARED,
+    WARM_DENSE,
+    WARM_OURS,
     Method,
     changed,
     dynamic,
@@ -51,9 +53,6 @@ STRENGTHS = {
     512: (0.02, 0.014, 0.01, 0.008, 0.006),
 }
 DYNAMIC = dynamic(5)
-# Shares of the run over which the rate rises; chosen for either on validation images of seed 0.
-WARM_DENSE = replace(DENSE, name="SGD, warm-up", recipe={"warmup": 0.15})
-WARM_OURS = replace(OURS, name="InterpretableSGD, warm-up", recipe={"warmup": 0.15})
 # what `methods.FAST_SHARED` was chosen from, at 128 units, and ours beside it
 OPTIONS = (
     OURS,
@@ -71,12 +70,11 @@ CUT_TOO = (DENSE.name, "L1, keeps the accuracy", DYNAMIC.name, FAST_SHARED.name)
 
 def methods(size: int, images: int = 1) -> tuple[Method, ...]:
     """The ways to train networks of so many units, on so many times the images."""
-    ours = WARM_OURS if size == 64 else OURS
     if images > 1:
-        return (DENSE, WARM_DENSE, ours, FAST_SHARED, DYNAMIC)
+        return (DENSE, WARM_DENSE, WARM_OURS, FAST_SHARED, DYNAMIC)
     names = ("L1, keeps the accuracy", "L1, about 5 weights")
     penalised = (l1(strength, name) for strength, name in zip(L1[size], names, strict=False))
-    return (DENSE, WARM_DENSE, ours, FAST_SHARED, DYNAMIC, *penalised)
+    return (DENSE, WARM_DENSE, WARM_OURS, FAST_SHARED, DYNAMIC, *penalised)
 
 
 def grid(

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from experiments.methods import DENSE, OURS, Method, variant
+from experiments.methods import DENSE, OURS, WARM_DENSE, WARM_OURS, Method, variant
 from experiments.models.registry import Model
 from experiments.research.problems import CONCEPTS, QUICK, Problem, finished, resolved
 from experiments.research.tables import CONVENTIONS, agreement_table, compact, scan_table
@@ -23,7 +23,7 @@ from experiments.store import write_lines
 
 SEEDS = (20, 21, 22, 23, 24)
 STRENGTHS = (0.012, 0.008, 0.006)
-CONFIRMED = (DENSE, OURS)
+CONFIRMED = (WARM_DENSE, WARM_OURS)
 
 # what was scanned on validation images, problem by problem
 STRIDES = (2, 2, 2)
