@@ -207,3 +207,19 @@ def test_a_run_for_choices_draws_no_test_image(environment, monkeypatch):
     names = [head["name"] for head in record["sparse_heads"]]
     assert names == ["L1 0.02", "L1 0.02, cut to 5, refitted", "cut to 5, refitted"]
     assert all("agreement" in head for head in (record.record, *record["sparse_heads"]))
+
+
+def test_a_run_goes_on_from_the_weights_of_another(environment):
+    start = planned(DENSE, protocol=Protocol())
+    later = dataclasses.replace(start, scale="tuned", begin=start)
+    with pytest.raises(ValueError, match="begin must be a finished run"):
+        later.train(environment)
+    begun = start.train(environment)
+    # at a rate that moves nothing but the statistics of batch norm
+    still = dataclasses.replace(later, recipe=start.recipe.changed({"lr": 1e-12}))
+    weights = still.train(environment).weights()
+    for name, tensor in begun.weights().items():
+        if name.endswith("weight"):
+            torch.testing.assert_close(weights[name], tensor, atol=1e-6, rtol=0)
+    data = environment.data(start)
+    assert later.config(data, environment)["begin"] == begun["hash"]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from experiments.methods import DENSE, OURS
-from experiments.research import question1, question2, tables
+from experiments.methods import DENSE, OURS, WARM_DENSE
+from experiments.research import finetuning, question1, question2, tables
 from experiments.research.question2 import SCAN
 from experiments.research.tables import CUT
 from experiments.store import Stored
@@ -152,4 +152,17 @@ def test_a_twentieth_of_a_question_is_answered_end_to_end(module, tmp_path, caps
     assert "published quantile, images by category; n = 1 seeds" in said
     name = module.__name__[-1]
     runs = json.loads((tmp_path / f"research{name}.json").read_text())
-    assert runs[0]["method"] == "SGD" and runs[0]["sparse_heads"] and runs[1]["units"]
+    assert runs[0]["method"].startswith("SGD") and runs[0]["sparse_heads"] and runs[1]["units"]
+
+
+def test_tuned_networks_go_on_from_one_dense_network_of_their_seed():
+    runs = finetuning.grid([64], [30, 31])
+    assert len({run.begin.label for run in runs}) == 2
+    for run in runs:
+        assert run.begin.seed == run.seed and run.begin.method == WARM_DENSE
+        assert run.recipe.epochs == finetuning.EPOCHS and run.recipe.warmup == 0
+    assert {run.recipe.lr for run in runs} == set(finetuning.LR.values())
+    chosen = finetuning.choices([64])
+    assert {run.protocol.split for run in chosen} == {"validation"}
+    assert {run.begin.protocol.split for run in chosen} == {"validation"}
+    assert {run.seed for run in chosen}.isdisjoint(finetuning.SEEDS)
