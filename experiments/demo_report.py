@@ -1,7 +1,7 @@
 """A report for each data set of the demo, of the first seed's network, beside the others' accuracy."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,36 +10,40 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 from experiments.datasets.concepts import concept_arrays
+from experiments.datasets.dataset import LabelledData, size_of
 from experiments.datasets.registry import open_data
 from experiments.evaluation.metrics import batches
 from experiments.methods import OURS
 from experiments.models.classifiers import Classifier
 from experiments.models.registry import Model
+from experiments.run import Environment
 from experiments.store import Stored
 from interpretable_sgd import analysis, report
 
 CONCEPT_IMAGES = 1000  # validation images with exact masks, to name units by
+OUTLINES = "; outlined: the true shapes of its class"
+ENLARGED = 4  # times, so that a line is thinner than a pixel of the image
 SMOOTHED = 10  # steps that a point of the loss curve is the mean of
 Curve = tuple[list[float], list[float]]
 
 
-def write_reports(out: Path, runs: Sequence[Stored]) -> list[Path]:
+def write_reports(environment: Environment, runs: Sequence[Stored]) -> list[Path]:
     """One page per data set, `report-DATA.html`, with its numbers as `report-DATA.json`."""
-    paths = []
+    paths, out = list[Path](), environment.out
     for data in dict.fromkeys(run["data"] for run in runs):
         on_data = [run for run in runs if run["data"] == data]
         read = [run for run in on_data if run["method"] == OURS.name]
         if read:
             name = data.partition(":")[0]
-            page = study(read[0], on_data)
+            page = study(read[0], on_data, environment.text(data))
             page.to_json(out / f"report-{name}.json")
             paths.append(report.write(page, out / f"report-{name}.html"))
     return paths
 
 
-def study(run: Stored, runs: Sequence[Stored]) -> analysis.Study:
+def study(run: Stored, runs: Sequence[Stored], text: str) -> analysis.Study:
     """One network on its test images; its concepts are those of the data, where it has any."""
-    data = open_data(run["data"], seed=run["seed"])
+    data = open_data(text, seed=run["seed"])
     network = dict(run["config"]["network"])
     model = Model(network.pop("function"), network).build(data.shape, data.classes)
     model.load_state_dict(run.weights())
@@ -62,10 +66,28 @@ def study(run: Stored, runs: Sequence[Stored]) -> analysis.Study:
         training=curves(runs),
         training_axis="epoch",
         augment=one_pixel,
-        name=f"{data.name}, {run['method']}",
+        **({"picture": outlined(data)} if data.name == "scenes" else {}),  # type: ignore[arg-type]
+        name=f"{data.name}, {run['method']}" + OUTLINES * (data.name == "scenes"),
         config=run["config"],
         seed=run["seed"],
     )
+
+
+def outlined(data: LabelledData) -> Callable[[Tensor], Tensor]:
+    """What shows a test image enlarged, with white lines around the shapes that make up its class."""
+    numbers = {data.test[n][0].numpy().tobytes(): n for n in range(size_of(data.test))}
+
+    def picture(image: Tensor) -> Tensor:
+        large = image.repeat_interleave(ENLARGED, 1).repeat_interleave(ENLARGED, 2)
+        n, source = numbers.get(image.numpy().tobytes()), data.source
+        if n is None or source is None:
+            return large
+        own = source.masks("test", [n])[0, source.composition[data.test[n][1]]].float()
+        own = own.repeat_interleave(ENLARGED, 1).repeat_interleave(ENLARGED, 2)
+        edge = nn.functional.max_pool2d(own, 3, 1, 1).sub(own).amax(0)
+        return large.where(edge == 0, 1.0)
+
+    return picture
 
 
 def compared(runs: Sequence[Stored]) -> list[analysis.Compared]:

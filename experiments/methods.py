@@ -241,7 +241,6 @@ RECIPE = Method(
     {"block_size": 3, "shrink": 90.0},
     inner={"maps.5.conv2": 24},
 )
-HEAD_RECIPE = replace(RECIPE, name="recipe, head alone", inner={})
 # What the benchmarks step beside each other.
 BENCHMARKED = (
     DENSE,

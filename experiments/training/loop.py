@@ -50,19 +50,6 @@ class Samples(Protocol):
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]: ...
 
 
-class Steppable(Protocol):
-    """A scheduler in the manner of torch's."""
-
-    def step(self) -> None:
-        """Go one step further."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """All but the optimizer."""
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue where `state_dict` was taken."""
-
-
 class Training:
     """A run: network, optimizer, schedules, order and position.
 

@@ -3,13 +3,17 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
 from experiments import __main__ as dispatch
-from experiments import demo, store
+from experiments import demo, demo_report, store
+from experiments.datasets.idx import FILES
+from experiments.datasets.registry import open_data
 from experiments.figures.fig7 import decision
 from experiments.training.loop import Training
+from tests.experiments.datasets.test_idx import packed
 
 REQUIRED = {
     "accuracy",
@@ -51,6 +55,38 @@ def test_summary_has_every_number_of_every_run(summary):
     assert len(summary["paired_difference_of_accuracy"]) == 2
     own = summary.pop("hash")
     assert own == store.digest(summary)
+
+
+def test_real_images_take_the_place_of_drawn_ones(tmp_path, capsys, monkeypatch):
+    rng = np.random.default_rng(0)
+    for names, n in zip(FILES.values(), (400, 40), strict=True):
+        parts = (rng.integers(0, 256, (n, 28, 28)), np.arange(n) % 10)
+        for name, values in zip(names, parts, strict=True):
+            (tmp_path / name).write_bytes(packed(values))
+    quiet(monkeypatch)
+    argv = ["--out", str(tmp_path / "out"), "--device", "cpu", "--data"]
+    assert demo.main([*argv, f"fashion:{tmp_path}"]) == 0
+    runs = json.loads((tmp_path / "out" / "summary.json").read_text())["runs"]
+    assert [run["method"] for run in runs] == ["SGD", "InterpretableSGD"]
+    assert {run["data"] for run in runs} == {"fashion"} and runs[0]["n"]["train"] == 320
+    assert str(tmp_path) not in json.dumps(runs)
+    assert demo.main([*argv, "mnist:/nowhere"]) == 2
+    assert "--data: /nowhere" in capsys.readouterr().out
+
+
+def test_outlines_lie_around_the_shapes_of_the_class_and_leave_other_images_alone():
+    data = open_data("scenes:size=32,train=64,validation=8,test=6")
+    picture, (image, label) = demo_report.outlined(data), data.test[4]
+    shown = picture(image)
+    own = data.source.masks("test", [4])[0, data.source.composition[label]].any(0)
+    large = image.repeat_interleave(4, 1).repeat_interleave(4, 2)
+    changed = (shown != large).any(0)
+    inside = own.repeat_interleave(4, 0).repeat_interleave(4, 1)
+    assert changed.any() and (shown[:, changed] == 1).all()
+    near = torch.nn.functional.max_pool2d(inside[None].float(), 3, 1, 1)[0] > 0
+    assert not changed[~near].any()
+    other = data.plain[0][0]
+    assert torch.equal(picture(other)[:, ::4, ::4], other)
 
 
 def test_all_methods_have_the_same_settings(summary):
@@ -173,7 +209,8 @@ def test_interruption_keeps_finished_runs(tmp_path, capsys, monkeypatch):
     [
         (["--seeds", "-1"], "--seeds/--seed: must be at least 0, got -1"),
         (["--seeds", "1", "1"], "--seeds must be different numbers, got [1, 1]"),
-        (["--data", "mnist"], "invalid choice: 'mnist'"),
+        (["--data", "letters"], "must be of digits, scenes, glyphs, fashion:PATH, mnist:PATH, got"),
+        (["--data", "scenes:/x"], "got 'scenes:/x'"),
         (["--threads", "0"], "--threads: must be at least 1, got 0"),
         (["--device", "tpu"], "--device: invalid choice: 'tpu'"),
         (["--out", __file__], "--out: must be a folder, got the file"),
@@ -233,6 +270,8 @@ def test_every_command_has_help_of_its_own(command, capsys):
 def test_sizes_of_the_problems_are_the_announced_ones():
     assert {name: problem.images for name, problem in demo.PROBLEMS.items()} == {
         "digits": (1083, 359, 355),
-        "scenes": (5000, 1500, 2000),
+        "scenes": (3000, 1000, 1000),
         "glyphs": (6000, 1500, 2000),
+        "fashion": None,
+        "mnist": None,
     }
