@@ -17,6 +17,7 @@ COMMANDS = {
     "research1": ("research.question1:main", "accuracy at five weights a class, as nets grow"),
     "research2": ("research.question2:main", "when units are concepts, and class formulas true"),
     "finetuning": ("research.finetuning:main", "a trained network, tuned to five weights a class"),
+    "choose-real": ("research.real:main", "what the real suite's settings were chosen from"),
     "pictures": ("docs_figures:main", "draw the pictures of the documentation"),
 }
 BENCHMARKS = {

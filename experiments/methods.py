@@ -33,6 +33,7 @@ class Method:
         l1: strength of an L1 penalty on the head; 0 for none.
         dynamic: K of a routed head (Dynamic-K), None for a dense one.
         exactly: whether routed layers keep exactly K units, as the authors' code, not at most K.
+        frozen: whether all but the head stays as it is drawn, as a control.
         inserted: stages before which a routed 1x1 convolution is put, each with its K, as a share of the inputs.
         recipe: what it changes in the recipe.
     """
@@ -44,6 +45,7 @@ class Method:
     l1: float = 0.0
     dynamic: int | None = None
     exactly: bool = False
+    frozen: bool = False
     inserted: Mapping[str, float] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
 
@@ -61,7 +63,10 @@ class Method:
         return {name: value for name, value in asdict(self).items() if name != "name" and value}
 
     def prepared(self, model: nn.Module) -> nn.Module:
-        """The model with its head routed, and routed convolutions inserted, in place, where the method says so."""
+        """The model, in place, its head routed, convolutions inserted and its body frozen where the method says so."""
+        if self.frozen:
+            model.requires_grad_(False)
+            analysis.find_head(model).layer.requires_grad_(True)
         if self.dynamic is None:
             return model
         inserted = {
@@ -107,7 +112,7 @@ class Method:
         if recipe.head_weight_decay is not None:
             head = analysis.find_head(model).layer.weight
             group_of[id(head)] = {"params": [head], "weight_decay": recipe.head_weight_decay}
-        rest = [p for p in model.parameters() if id(p) not in group_of]
+        rest = [p for p in model.parameters() if id(p) not in group_of and p.requires_grad]
         if not group_of:
             return rest
         return [
@@ -152,6 +157,8 @@ OURS_ADAMW = Method("InterpretableAdamW", "InterpretableAdamW")
 # The rate rises over 15 % of the run; chosen for either on validation images of seed 0.
 WARM_DENSE = replace(DENSE, name="SGD, warm-up", recipe={"warmup": 0.15})
 WARM_OURS = replace(OURS, name="InterpretableSGD, warm-up", recipe={"warmup": 0.15})
+# what five weights a class can do on units that mean nothing
+RANDOM_UNITS = Method("random units", "InterpretableSGD", frozen=True)
 
 
 def l1(strength: float = L1_STRENGTH, name: str | None = None) -> Method:

@@ -164,7 +164,7 @@ SMALL = Recipe(epochs=8, batch=64, channels_last=True, head_decay=PAPERS_DECAY)
 PAPER = Recipe(epochs=200, batch=256, schedule="multistep", milestones=(70, 140))
 SCENES = Recipe(epochs=60, batch=128)
 FASHION = Recipe(epochs=20, batch=128, lr=0.1)
-VECTORS = Recipe(epochs=20, batch=64)  # seconds a run
+VECTORS = Recipe(epochs=20, batch=128)  # seconds a run
 RECIPES: dict[str, dict[str, Recipe]] = {
     "cifar10": {"tiny": TINY, "small": SMALL, "paper": PAPER, "code": PAPER},
     "places365": {
@@ -178,7 +178,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     "digits": dict.fromkeys(SCALES, Recipe(epochs=40, batch=64, lr=0.2)),
     "glyphs": dict.fromkeys(SCALES, Recipe(epochs=8, batch=64, lr=0.4)),
     "fashion": dict.fromkeys(SCALES, FASHION),
-    "letters": dict.fromkeys(SCALES, replace(VECTORS, batch=128)),
+    "letters": dict.fromkeys(SCALES, replace(VECTORS, batch=256)),
     **dict.fromkeys(("satellite", "mails", "pictured"), dict.fromkeys(SCALES, VECTORS)),
     "stamps": dict.fromkeys(SCALES, Recipe(epochs=16, batch=64, lr=0.2, channels_last=True)),
     "mnist": dict.fromkeys(SCALES, FASHION),

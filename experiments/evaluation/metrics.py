@@ -26,6 +26,7 @@ DEFINITIONS = {
     "(sum over all m of |W_cm x_m|), c the predicted class; the bias is in neither sum",
     "signed_residual": "by k, the median over test images of 1 - the k largest contribution scores "
     "W_cm x_m / sum_m W_cm x_m, of all units, the paper's of Figure 7; none where the sum is not positive",
+    "reach_95": "mean over test images of the fewest |W_cm x_m| that make up 95 % of their sum (NCC)",
     "accuracy_at_weights": "accuracy when every class keeps its k largest weights, not refitted",
     "sparse_heads": "heads fitted on the frozen units of the dense net, refitted without the penalty where "
     "validation images say so",
@@ -101,6 +102,18 @@ def signed_residual(products: Tensor) -> dict[str, float | None]:
     return {str(k): None if math.isnan(m) else round(m, 12) for k, m in medians.items()}
 
 
+def mean_reach(parts: Tensor, level: float) -> float:
+    """Mean over images of how many terms, largest first, reach a share of sum_m |W_cm x_m|.
+
+    An image without any contribution counts 0.
+
+    >>> mean_reach(torch.tensor([[4.0, -4.0, 1.0, 1.0], [2.0, 0.0, 0.0, 0.0]]), 0.8)
+    1.5
+    """
+    sizes = analysis.shares(parts.abs().double(), denominator="absolute")
+    return analysis.units_to_reach(sizes, level).nan_to_num(0).mean().item()
+
+
 def weights_per_class(weight: Tensor) -> float:
     """Mean number of weights of a class that are at least 1e-3 in size, of a head (c, m)."""
     return float(analysis.weights_per_class(weight).double().mean())
@@ -129,6 +142,7 @@ def decision_metrics(model: nn.Module, test: Outputs) -> dict[str, Any]:
         "top5": test.accuracy(5),
         "residual_at_5": mean_residual(parts, 5),
         "signed_residual": signed_residual(products),
+        "reach_95": mean_reach(parts, 0.95),
         "accuracy_at_weights": {
             "weights": counts,
             "accuracy": [pruned_accuracy(head, test, k) for k in counts],

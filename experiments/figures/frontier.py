@@ -13,11 +13,14 @@ from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter, StrMe
 
 from experiments import published
 from experiments.figures.series import (
+    ADAMW,
     ALGORITHM_3,
     D5,
     DENSE,
     L1,
     OURS,
+    OURS_ADAMW,
+    RANDOM,
     RESNET,
     SCALE,
     SHARED,
@@ -31,6 +34,7 @@ TRAINED, CUT, HEADS, PAPER = "as trained", "largest k kept, not refitted", "post
 TICKS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 COLUMNS = ("data", "method", "kind", "run", "weights", "mean", "lowest", "highest", "seeds")
 SOLVERS = {"saga": "x", "glm_saga": "+"}  # and how their heads are marked
+ACROSS = 3  # panels of a row
 UNITS = 512  # that the head of the paper's Res18 reads
 
 
@@ -59,6 +63,9 @@ FAMILIES = (
     Family(D5, "Dynamic-K layer", r"Dynamic-\d+"),
     Family(SHARED, SHARED.label, "shared masks"),
     Family(ALGORITHM_3, ALGORITHM_3.label, "Algorithm 3"),
+    Family(ADAMW, ADAMW.label, "AdamW"),
+    Family(OURS_ADAMW, OURS_ADAMW.label, "InterpretableAdamW"),
+    Family(RANDOM, RANDOM.label, "random units"),
 )
 
 
@@ -97,10 +104,14 @@ def frontier(
     title = f"Test accuracy against weights per class, scale {scale}"
 
     def draw(scheme: Scheme) -> Figure:
-        figure = canvas(max(8.0, 5.2 * len(panels)), 5.4)
-        drawn = figure.subplots(1, len(panels), squeeze=False)[0]
-        for axes, (text, some) in zip(drawn, panels.items(), strict=True):
+        across = min(len(panels), ACROSS)
+        down = -(-len(panels) // across)
+        figure = canvas(max(8.0, 5.2 * across), 1.4 + 4.0 * down)
+        drawn = figure.subplots(down, across, squeeze=False).ravel()
+        for axes, (text, some) in zip(drawn, panels.items(), strict=False):
             _panel(clean(axes), text, some, scale)
+        for axes in drawn[len(panels) :]:
+            axes.remove()
         _legend(figure, [f for f in FAMILIES if any(map(f.holds, here))])
         figure.suptitle(f"{title}\nmeans over seeds, bars and bands from lowest to highest")
         return figure
@@ -200,7 +211,8 @@ def _panel(axes: Axes, data: str, runs: Sequence[Stored], scale: str) -> None:
         axes.errorbar(x, y, y_bars, x_bars, "o", markersize=7, zorder=4, **look)
     for solver, _, weights, accuracy in heads(runs):
         look = {"marker": SOLVERS[solver], "markersize": 5, "linewidth": 1}
-        axes.plot(weights, accuracy, color=DENSE.paint, linestyle="--", alpha=0.8, **look)
+        by_weights = np.array(sorted(zip(weights, accuracy, strict=True)))
+        axes.plot(*by_weights.T, color=DENSE.paint, linestyle="--", alpha=0.8, **look)
     for name, place in paper(data, scale).items():
         axes.plot(*place, "D", markersize=8, markerfacecolor="none", color=axes.title.get_color())
         axes.annotate(

@@ -62,6 +62,9 @@ D1, D5, D10, D25, D50, D100 = (
 INNER = Series("Res18-d[32,32,5]a", "Dynamic-[32,32,5]", "#2f9e44")
 OURS = Series("InterpretableSGD", "InterpretableSGD")
 SHARED = Series("InterpretableSGD, shared masks", "shared masks", dashes="--")
+ADAMW = Series("AdamW", "AdamW", "#e8590c")
+OURS_ADAMW = Series("InterpretableAdamW", "InterpretableAdamW", "#7048e8")
+RANDOM = Series("random units", "random units", "#868e96", ":")
 ALGORITHM_3 = Series("Algorithm 3, literally", "Algorithm 3", dashes=":")
 
 Runs = dict[Series, list[Stored]]

@@ -4,6 +4,7 @@ Index legend: `n` image, `m` unit, `c` class.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
@@ -31,6 +32,18 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (n, c)."""
         return self.fc(self.units(images))
+
+
+def mlp(features: int, classes: int, widths: Sequence[int] = (256, 128)) -> Classifier:
+    """Linear layers and ReLUs on vectors, or on the pixels of an image; the last width is the number of units.
+
+    >>> mlp(16, 26).fc
+    Linear(in_features=128, out_features=26, bias=True)
+    """
+    layers: list[nn.Module] = [nn.Flatten()]
+    for inside, outside in pairwise((features, *widths)):
+        layers += [nn.Linear(inside, outside), nn.ReLU(inplace=True)]
+    return Classifier(nn.Sequential(*layers), nn.Identity(), widths[-1], classes)
 
 
 def small_resnet(

@@ -1,5 +1,6 @@
 """Networks by name, built from the shape of a sample, the number of classes and a seed."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,11 +21,16 @@ def _of_images(
     return build(shape[0], classes, **options)
 
 
+def _of_vectors(shape: Shape, classes: int, **options: Any) -> nn.Module:
+    return classifiers.mlp(math.prod(shape), classes, **options)
+
+
 def _resnet(depth: int, shape: Shape, classes: int, **options: Any) -> nn.Module:
     return resnets.build(depth, classes, shape[-1], shape[0], **options)
 
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": _of_vectors,
     "small_resnet": partial(_of_images, classifiers.small_resnet),
     "digits_resnet": partial(_of_images, classifiers.digits_resnet),
     "glyph_net": partial(_of_images, classifiers.glyph_net),

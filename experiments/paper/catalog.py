@@ -13,6 +13,7 @@ from experiments.figures import frontier as frontier_figure
 from experiments.figures.series import MissingRuns
 from experiments.paper import claims, grids, tables
 from experiments.paper.grids import Row, Seeds
+from experiments.research import real, real_tables
 from experiments.run import Run
 from experiments.store import Stored
 from experiments.tables import ResultTable
@@ -193,6 +194,16 @@ CATALOG = {
             "ours",
             (_tables(tables.frontier), _panels(frontier_figure.frontier)),
             grids.frontier,
+        ),
+        Entry(
+            "real",
+            "real data at five weights a class, every method",
+            "ours",
+            (
+                _tables(real_tables.real),
+                _panels(partial(frontier_figure.frontier, model=real.NAME, name="real")),
+            ),
+            real.grid,
         ),
         Entry(
             "ablation",

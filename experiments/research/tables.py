@@ -14,6 +14,7 @@ from experiments.tables import Paired, paired, paired_by_seed
 COUNT = 5  # weights of a class that heads fitted afterwards are compared at
 CUT = f"cut to {COUNT}, refitted"
 PATH = f"{DENSE.name}, L1 path at {COUNT}"
+GLM_SAGA = f"{DENSE.name}, glm_saga at {COUNT}"
 POST_HOC = f"{DENSE.name}, best head fitted afterwards at {COUNT}"
 CONVENTIONS = (("published", "category"), ("published", "touched"), ("matched", "category"))
 KEPT = (
@@ -60,9 +61,11 @@ def fitted_afterwards(heads: Sequence[Head]) -> dict[str, tuple[float, float]]:
             and the trained head so cut.
 
     Returns:
-        The path read at 5, its best cut point, the trained head, and the best of these three.
+        The path read at 5, its best cut point, the trained head, glm_saga's path at 5 where there is one,
+        and the best of these.
     """
-    points = [head for head in heads if not head["name"].endswith(CUT)]
+    peers = [head for head in heads if head.get("solver") == "glm_saga"]
+    points = [head for head in heads if head not in peers and not head["name"].endswith(CUT)]
     cuts = [head for head in heads if head["name"].endswith(f", {CUT}")]
     path = {key: accuracy_at(points, key=key) for key in ("accuracy", "validation_accuracy")}
     heads_at_count: dict[str, Head] = {
@@ -70,6 +73,9 @@ def fitted_afterwards(heads: Sequence[Head]) -> dict[str, tuple[float, float]]:
         f"{DENSE.name}, L1 path, {CUT}": max(cuts, key=_on_validation),
         f"{DENSE.name}, {CUT}": next(head for head in heads if head["name"] == CUT),
     }
+    if peers:
+        path = {key: accuracy_at(peers, key=key) for key in ("accuracy", "validation_accuracy")}
+        heads_at_count[GLM_SAGA] = {**path, "weights": COUNT}
     heads_at_count[POST_HOC] = max(heads_at_count.values(), key=_on_validation)
     return {name: (head["accuracy"], head["weights"]) for name, head in heads_at_count.items()}
 

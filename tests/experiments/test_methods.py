@@ -14,6 +14,7 @@ from experiments.methods import (
     L1_STRENGTH,
     OURS,
     OURS_ADAMW,
+    RANDOM_UNITS,
     RECIPE,
     SHARED,
     Method,
@@ -52,6 +53,18 @@ def test_all_are_trained_at_the_recipe(method):
     settings = group(method)
     assert [settings[k] for k in ("lr", "weight_decay", "momentum")] == [0.2, 1e-4, 0.8]
     assert group(changed(method, momentum=0.5))["momentum"] == 0.5
+
+
+def test_random_units_stay_as_they_are_drawn_and_the_head_learns():
+    net = RANDOM_UNITS.prepared(Net())
+    before = copy.deepcopy(net.state_dict())
+    optimizer = RANDOM_UNITS.build(net, SETTINGS, seed=0)
+    for _ in range(2):
+        optimizer.zero_grad()
+        net(torch.randn(8, 4)).square().sum().backward()
+        optimizer.step()
+    changed_names = {n for n, value in net.state_dict().items() if not value.equal(before[n])}
+    assert changed_names == {"fc.weight", "fc.bias"}
 
 
 def test_the_head_may_have_a_weight_decay_of_its_own():

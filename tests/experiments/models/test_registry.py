@@ -20,5 +20,5 @@ def test_a_name_is_that_of_the_function_and_its_options_unless_it_is_given():
     assert Model("small_resnet").name == "small_resnet"
     assert Model("widened", {"units": 9}).name == "widened units=9"
     assert Model("resnet18", {"share": 0.25}, "resnet18").name == "resnet18"
-    with pytest.raises(ValueError, match=r"model must be one of small_resnet, .*, got 'vgg'"):
+    with pytest.raises(ValueError, match=r"model must be one of mlp, small_resnet, .*, got 'vgg'"):
         Model("vgg")
