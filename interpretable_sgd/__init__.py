@@ -7,6 +7,7 @@ from interpretable_sgd.convergence.check import RateCheck, check_rate
 from interpretable_sgd.convergence.gradients import gradient_product
 from interpretable_sgd.convergence.rate_test import Rate, estimate_rate
 from interpretable_sgd.convergence.recorder import Recorder
+from interpretable_sgd.fitting import FittedHead, fit_head
 from interpretable_sgd.layers.conversion import route, unroute
 from interpretable_sgd.layers.dynamic import DynamicConv2d, DynamicLinear
 from interpretable_sgd.layers.em_routing import EMRoutingLinear
@@ -20,6 +21,7 @@ __all__ = [
     "DynamicConv2d",
     "DynamicLinear",
     "EMRoutingLinear",
+    "FittedHead",
     "Guarantee",
     "InterpretableAdamW",
     "InterpretableSGD",
@@ -30,6 +32,7 @@ __all__ = [
     "RoutedUnits",
     "check_rate",
     "estimate_rate",
+    "fit_head",
     "gradient_product",
     "route",
     "unroute",

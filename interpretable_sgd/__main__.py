@@ -8,6 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 COMMANDS = {
     "report": ("interpretable_sgd.report.command", "read a trained classifier: one HTML page"),
+    "example": (
+        "interpretable_sgd.report.example.command",
+        "open a report of a small net that is trained already",
+    ),
 }
 
 

@@ -24,6 +24,8 @@ ROOMS = {
     "convergence": "optimizer",
     "analysis": "layers",
     "report": "analysis layers convergence",
+    # Where the optimizer and the analysis meet: a head that is trained, and read.
+    "fitting": "optimizer analysis",
     "__main__": "",
 }
 REQUIRED = {"torch", "numpy"}

@@ -91,7 +91,13 @@ def test_wheel_holds_the_library_alone(wheel: Path) -> None:
     held = {name for name in names if name.parts[0] == LIBRARY}
     sources = {path.relative_to(ROOT) for path in (ROOT / LIBRARY).rglob("*.py")}
     templates = {path.relative_to(ROOT) for path in (ROOT / LIBRARY / "report/templates").iterdir()}
-    assert templates and held == sources | templates | {Path(LIBRARY, "py.typed")}
+    example = {
+        path.relative_to(ROOT)
+        for path in (ROOT / LIBRARY / "report/example").iterdir()
+        if path.suffix not in (".py", "")
+    }
+    assert templates and len(example) == 4
+    assert held == sources | templates | example | {Path(LIBRARY, "py.typed")}
 
 
 def test_metadata(metadata: Message) -> None:

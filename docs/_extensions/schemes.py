@@ -1,12 +1,13 @@
 """A picture `NAME-light.svg` has a twin `NAME-dark.svg`: the site shows the one of its colour scheme."""
 
+import re
 from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
-LIGHT, DARK = "-light.svg", "-dark.svg"
+LIGHT = re.compile(r"-light(?=\.\w+$)")
 
 
 class Twins(SphinxTransform):
@@ -17,10 +18,10 @@ class Twins(SphinxTransform):
     def apply(self, **_: Any) -> None:
         """Mark both with the classes of the theme."""
         for light in list(self.document.findall(nodes.image)):
-            if not light["uri"].endswith(LIGHT):
+            if not LIGHT.search(light["uri"]):
                 continue
             dark = light.deepcopy()
-            dark["uri"] = light["uri"].removesuffix(LIGHT) + DARK
+            dark["uri"] = LIGHT.sub("-dark", light["uri"])
             light["classes"].append("only-light")
             dark["classes"].append("only-dark")
             light.parent.insert(light.parent.index(light) + 1, dark)

@@ -59,7 +59,8 @@ class InterpretableSGD(Interpretable, SGD):
     ...     optimizer.zero_grad()
     ...     torch.nn.functional.cross_entropy(model(x), y).backward()
     ...     optimizer.step()
-    >>> int(optimizer.routed_units()["2"].support.sum(1).max())
+    >>> (units,) = optimizer.routed_units().values()
+    >>> int(units.support.sum(1).max())
     2
 
     .. math::

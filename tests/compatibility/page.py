@@ -34,7 +34,7 @@ PACKAGES = ("torch", "torchvision", "lightning", "accelerate", "transformers", "
 HEAD = """# Compatibility
 
 Every row is a test that runs the real thing. `python -m tests.compatibility` runs them all and writes this page, and a
-test fails when it is out of date. The answers:
+test fails when it is out of date. Which torch and which Python: [versions](versions.md). The answers:
 
 {answers}
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from interpretable_sgd import InterpretableSGD
+from interpretable_sgd import InterpretableAdamW, InterpretableSGD
 from tests.models import CLASSES, METHODS
 
 EPOCHS, BLOCK = 30, 4
@@ -199,6 +199,65 @@ def test_timm(way: str) -> None:
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.0, decay]
     assert_sparse_and_right(model, optimizer, way)
     assert_sparse_and_right(average.module, optimizer, way)
+
+
+@framework("timm's registry", "`create_optimizer_v2(model, opt=...)` by names that are registered")
+def test_the_registry_of_timm() -> None:
+    factory = pytest.importorskip("timm.optim._optim_factory")
+    registry = factory.OptimizerRegistry()
+    for kind, momentum in ((InterpretableSGD, True), (InterpretableAdamW, False)):
+        name = kind.__name__.lower()
+        info = factory.OptimInfo(name, kind, has_eps=not momentum, has_momentum=momentum)
+        registry.register(info)
+        optimizer = registry.create_optimizer(
+            build(), name, lr=0.1, weight_decay=0.01, block_size=3
+        )
+        assert type(optimizer) is kind
+        group = optimizer.param_groups[0]
+        assert group["block_size"] == 3 and group.get("momentum", 0.9) == 0.9
+        assert [g["weight_decay"] for g in optimizer.param_groups] == [0.0, 0.01]
+
+
+@framework(
+    "Hugging Face `Trainer` that builds it", "`optimizer_cls_and_kwargs=(InterpretableAdamW, ...)`"
+)
+@pytest.mark.filterwarnings("ignore")
+def test_trainer_builds_the_optimizer(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+    config = transformers.ViTConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=16,
+        patch_size=8,
+        num_labels=4,
+    )
+    model = transformers.ViTForImageClassification(config)
+    images = torch.randn(16, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    trainer = transformers.Trainer(
+        model=model,
+        args=transformers.TrainingArguments(
+            output_dir=str(tmp_path),
+            max_steps=6,
+            use_cpu=True,
+            report_to=[],
+            save_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
+        ),
+        train_dataset=[{"pixel_values": x, "labels": n % 4} for n, x in enumerate(images)],
+        optimizer_cls_and_kwargs=(
+            InterpretableAdamW,
+            {"lr": 1e-3, "block_size": 3, "brake": 0, "form": 0, "settle": 3},
+        ),
+    )
+    trainer.train()
+    optimizer = trainer.optimizer.optimizer
+    assert type(optimizer) is InterpretableAdamW
+    ((name, units),) = optimizer.routed_units().items()
+    assert name.endswith("classifier") and units.support.sum(1).max() <= 3
 
 
 @framework("models of timm: a ResNet and a Vision Transformer", "their heads are routed")

@@ -44,6 +44,7 @@ function tools(form) {
       const fits = words.every((word) => own.includes(word));
       item.hidden = !(fits && (!filter || !filter.value || item.dataset.filter === filter.value));
       count += item.hidden ? 0 : 1;
+      if (search.value && !item.hidden) unfold(item);
     }
     shown.textContent = count ? `${count} of ${items().length}` : "Nothing matches all of these words.";
   };
@@ -52,7 +53,7 @@ function tools(form) {
   order?.addEventListener("change", () => {
     const [key, sign] = [order.value.replace("-", ""), order.value.startsWith("-") ? -1 : 1];
     const sorted = items().sort((a, b) => sign * compare(a.dataset[key], b.dataset[key]));
-    target.append(...sorted);
+    sorted.forEach((item) => item.parentElement.append(item));
   });
   form.addEventListener("submit", (event) => event.preventDefault());
   form.hidden = false;
@@ -79,9 +80,16 @@ function zoomable(picture, dialog) {
   });
 }
 
+// Of classes without images, which are folded away.
+function unfold(item) {
+  const others = item.closest(".others");
+  if (others) others.open = true;
+}
+
 function openTarget() {
   const card = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
   if (card && card.tagName === "DETAILS") card.open = true;
+  if (card) unfold(card);
 }
 
 document.querySelectorAll("table.sortable").forEach(sortable);
