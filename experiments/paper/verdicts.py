@@ -10,6 +10,7 @@ from experiments.store import Stored
 from experiments.tables import NONE, Paired, paired
 
 HOLDS, FAILS, OPEN, NOT_MEASURED = "holds", "fails", "open", "not measured"
+LITERAL = ("paper", "code")  # scales whose accuracies are comparable with the paper's
 Nets = Mapping[str, Sequence[Stored]]
 Measure = Callable[[Stored], float]  # NaN where a run does not have it
 
@@ -118,6 +119,24 @@ def best_is_near(net: str, names: Sequence[str], measure: Measure, margin: float
         best = [max(values[seed] for values in by_seed) for seed in seeds]
         pair = paired([by_seed[-1][seed] for seed in seeds], best)
         return Finding(pair.text(100, 1), pair.n, verdict(pair, -margin))
+
+    return judge
+
+
+def as_published(top: Mapping[str, float], measure: Measure, why: str) -> Judge:
+    """That nets trained as the paper's have its accuracies, in percent, within a point; why there are none."""
+
+    def judge(nets: Nets) -> Finding:
+        literal = {
+            name: [100 * measure(run) for run in nets.get(name, ()) if run["scale"] in LITERAL]
+            for name in top
+        }
+        near = [abs(np.mean(own) - top[name]) <= 1 for name, own in literal.items() if own]
+        if not near:
+            return Finding(why, 0, NOT_MEASURED)
+        seeds = min(len(own) for own in literal.values() if own)
+        text = f"{sum(near)} of {len(near)} within a point"
+        return Finding(text, seeds, HOLDS if all(near) else FAILS)
 
     return judge
 

@@ -7,7 +7,7 @@ import pytest
 
 from experiments.paper.claims import CLAIMS, D5, DENSE, accuracy, claims, few_concepts, residual
 from experiments.paper.grids import claims as planned
-from experiments.paper.verdicts import above, at_least, best_is_near, falling, near
+from experiments.paper.verdicts import above, as_published, at_least, best_is_near, falling, near
 from experiments.published import title
 from tests.experiments.paper.records import run
 
@@ -60,6 +60,15 @@ def test_what_was_not_measured_of_a_run_counts_for_nothing():
     found = {D5: [run(seed=s, signed_residual={"4": v}) for s, v in enumerate((0.0, None, 0.0))]}
     assert at_least(D5, residual(4), 0.02, -1)(found)[1:] == (2, "holds")
     assert at_least(D5, residual(4), 0.02, -1)({D5: [run()]}).verdict == "not measured"
+
+
+def test_published_accuracies_are_compared_with_the_papers_scales_alone():
+    judge = as_published({"a": 60.5, "b": 70.0}, accuracy, "no photographs")
+    tiny, paper = ({"a": [run(scale=s, accuracy=0.6)]} for s in ("tiny", "paper"))
+    assert judge(tiny) == ("no photographs", 0, "not measured")
+    assert judge(paper) == ("1 of 1 within a point", 1, "holds")
+    paper["b"] = [run(scale="paper", accuracy=0.6)]
+    assert judge(paper)[::2] == ("1 of 2 within a point", "fails")
 
 
 def test_concepts_are_counted_once_and_units_without_one_each():
