@@ -31,6 +31,12 @@ from theory.network_runs import MODES, PRECISIONS, SETTLED, Experiment, train
 from theory.store import ROOT
 
 LABEL = "descriptive, not certified"
+NOT_ON_CUDA = """No CUDA device was at hand. There the same command measures ResNet-18 at its own width:
+
+```
+python -m theory resnet --device cuda --width 64 --precision bf16 --document
+```
+"""
 TO_CERTIFY = """To certify a rate of this net one would need
 
 * a smooth activation (softplus, GELU) in place of ReLU, so that grad F has a Lipschitz constant L,
@@ -137,7 +143,8 @@ def page(kept: dict[str, Any]) -> str:
             f"| {mode} | {found['slope']:.2f} [{low:.2f}, {high:.2f}] | {found['floor']:.2f} | "
             f"{found['verdict']} | {means} |"
         )
-    return "\n".join([*lines, "", TO_CERTIFY])
+    elsewhere = [NOT_ON_CUDA] if config["device"] == "cpu" else []
+    return "\n".join([*lines, "", TO_CERTIFY, *elsewhere])
 
 
 def parser() -> argparse.ArgumentParser:

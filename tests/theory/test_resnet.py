@@ -84,6 +84,7 @@ def test_the_command_writes_what_it_measured(tmp_path, capsys):
     text = page(kept)
     assert "| default |" in text
     assert TO_CERTIFY in text
+    assert "No CUDA device was at hand" in text
 
 
 @pytest.mark.gpu

@@ -118,15 +118,6 @@ def logistic(n: int = 32, d: int = 4, seed: int = 0, ridge: float = 0.05) -> Reg
     return _solved(problem, problem.smoothness(), ridge, problem.variances())
 
 
-def least_squares(n: int = 32, d: int = 4, seed: int = 0) -> Regression:
-    """Linear regression with noise; gradients have no bounded variance over all w."""
-    x, truth, rng = _inputs(n, d, seed)
-    y = x @ truth + 0.5 * rng.standard_normal(n)
-    problem = Regression("least squares", x, y, SQUARES, truth + 1)
-    mu = float(np.linalg.eigvalsh(x.T @ x / n)[0])
-    return _solved(problem, problem.smoothness(), mu, None)
-
-
 def geman_mcclure(n: int = 32, d: int = 4, seed: int = 0) -> Regression:
     """Robust regression r^2 / (1 + r^2): smooth, bounded, not convex; 0 stands for its minimum."""
     x, truth, rng = _inputs(n, d, seed)

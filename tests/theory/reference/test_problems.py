@@ -8,7 +8,6 @@ PROBLEMS = {
     "diagonal": suite.diagonal(np.array([1.0, 4.0])),
     "wavy": suite.wavy(),
     "logistic": suite.logistic(),
-    "least squares": suite.least_squares(),
     "softmax": suite.softmax(),
     "Geman-McClure": suite.geman_mcclure(),
     "CE1": suite.ce1(),
