@@ -27,7 +27,7 @@ RATES = (0.02, 0.05, 0.1, 0.2)
 EARLY = changed(OURS, brake=0, form=0.95, settle=0.75)
 EPOCHS = 3
 # chosen on validation images of seed 0
-LR = {DENSE: 0.05, OURS: 0.1, EARLY: 0.1}
+LR = {DENSE: 0.2, OURS: 0.2, EARLY: 0.2}
 
 
 def tuned(size: int, seed: int, method: Method, share: float = 1, split: str = "test") -> Run:
