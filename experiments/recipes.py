@@ -176,7 +176,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     "scenes": {"tiny": Recipe(epochs=3, batch=16), "small": SMALL, "paper": SCENES, "code": SCENES},
     # learning rates of the demo were chosen for SGD, on validation images
     "digits": dict.fromkeys(SCALES, Recipe(epochs=40, batch=64, lr=0.2)),
-    "glyphs": dict.fromkeys(SCALES, Recipe(epochs=8, batch=64, lr=0.4)),
+    "glyphs": dict.fromkeys(SCALES, Recipe(epochs=8, batch=64, lr=0.4, warmup=0.15)),
     "fashion": dict.fromkeys(SCALES, FASHION),
     "letters": dict.fromkeys(SCALES, replace(VECTORS, batch=256)),
     **dict.fromkeys(("satellite", "mails", "pictured"), dict.fromkeys(SCALES, VECTORS)),
