@@ -10,6 +10,7 @@ unit does, on maps as fine as the labels
 The published q = .005 caps the IoU of common concepts; at q = mean a_l ("matched") the cap is 1 for most.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from experiments.datasets.concepts import concept_arrays
 from experiments.datasets.dataset import InMemory
 from experiments.datasets.synthetic.base import Generated
-from experiments.evaluation.metrics import read
+from experiments.evaluation.metrics import AT_ONCE, read
 from experiments.models.registry import units_of
 from interpretable_sgd import analysis
 
@@ -64,6 +65,7 @@ class UnitConcepts(NamedTuple):
         labels: of the images, (n,).
         present: which concepts each shows, (n, l), bool.
         coverage: share of all pixels that show each concept, (l,).
+        maps: of the units, (n, m, h, w).
         iou: by quantile, "published" or "matched", the quantile and the IoU (m, l) by convention.
         composition: concepts of each class, (c, l), bool.
     """
@@ -72,6 +74,7 @@ class UnitConcepts(NamedTuple):
     labels: Tensor
     present: Tensor
     coverage: Tensor
+    maps: Tensor
     iou: dict[str, tuple[float, dict[str, Tensor]]]
     composition: Tensor
 
@@ -88,7 +91,41 @@ def unit_concepts(model: nn.Module, source: Generated, split: str, n: int) -> Un
         )
         iou[name] = quantile, dict(dissection.iou)
     units = read(model, InMemory(images, labels)).units
-    return UnitConcepts(units, labels, source.shown(split, n), coverage, iou, source.composition)
+    shown = source.shown(split, n)
+    return UnitConcepts(
+        units, labels, shown, coverage, maps_of(model, images), iou, source.composition
+    )
+
+
+@torch.inference_mode()
+def maps_of(model: nn.Module, images: Tensor) -> Tensor:
+    """Maps of the units that the head reads, (n, m, h, w), in evaluation mode; its mode is restored."""
+    device, kept = next(model.parameters()).device, list[Tensor]()
+    handle = units_of(model).register_forward_hook(lambda layer, x, maps: kept.append(maps.cpu()))
+    mode = model.training
+    try:
+        for some in images.split(AT_ONCE):
+            model.eval()(some.to(device))
+    finally:
+        handle.remove()
+        model.train(mode)
+    return torch.cat(kept)
+
+
+def peers(weight: Tensor, known: UnitConcepts) -> dict[str, float | None]:
+    """Metrics of QPM on units and their maps: SID@5, class independence, contrastiveness.
+
+    SID@5 is over images whose class has five weights above 0, None where there is no such class.
+    """
+    apart = analysis.diversity(known.maps, weight, known.labels).nanmean().item()
+    of_class = nn.functional.one_hot(known.labels, len(weight)).double()
+    counts = of_class.sum(0)
+    means = of_class.T @ known.units.double() / counts[:, None].clamp(min=1)
+    return {
+        "sid": None if math.isnan(apart) else apart,
+        "class_independence": analysis.class_independence(means, counts, known.units.amin(0)),
+        "contrastiveness": analysis.contrastiveness(known.units),
+    }
 
 
 def concept_agreement(weight: Tensor, known: UnitConcepts) -> dict[str, Any]:
@@ -101,7 +138,7 @@ def concept_agreement(weight: Tensor, known: UnitConcepts) -> dict[str, Any]:
     Returns:
         "units", their number; "read" and "alive", how many a class reads, and how many are ever active;
         "selectivity", the mean over units of the largest correlation of activation and presence of a
-        concept; and for q "published" and "matched" the IoU figures of `agreeing`.
+        concept; "peers", of `peers`; and for q "published" and "matched" the IoU figures of `agreeing`.
     """
     weight = weight.detach().cpu()
     strength = {
@@ -116,6 +153,7 @@ def concept_agreement(weight: Tensor, known: UnitConcepts) -> dict[str, Any]:
         "positive_share": float((weight >= 1e-3).sum() / (weight.abs() >= 1e-3).sum().clamp(min=1)),
         "selectivity": float(correlations(known.units, known.present.float()).amax(1).mean()),
         "coverage": float(known.coverage.mean()),
+        "peers": peers(weight, known),
     }
     for name, (quantile, by_convention) in known.iou.items():
         figures[name] = {

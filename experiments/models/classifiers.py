@@ -51,6 +51,7 @@ def small_resnet(
     classes: int,
     widths: Sequence[int] = (16, 32, 64),
     strides: Sequence[int] = (1, 2, 2),
+    stem_stride: int = 1,
 ) -> Classifier:
     """A ResNet of one torchvision `BasicBlock` per width, mean pooling, and a head `fc`.
 
@@ -59,6 +60,7 @@ def small_resnet(
         classes: number of logits.
         widths: channels of the stem and of each block; the last is the number of units.
         strides: of each block.
+        stem_stride: of the first convolution.
 
     >>> import torch
     >>> small_resnet(3, 24)(torch.rand(2, 3, 24, 24)).shape
@@ -66,7 +68,7 @@ def small_resnet(
     """
     width = widths[0]
     layers: list[nn.Module] = [
-        nn.Conv2d(channels, width, 3, padding=1, bias=False),
+        nn.Conv2d(channels, width, 3, stem_stride, padding=1, bias=False),
         nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),
     ]

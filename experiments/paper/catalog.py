@@ -201,6 +201,7 @@ CATALOG = {
             "ours",
             (
                 _tables(real_tables.real),
+                real_tables.records,
                 _panels(partial(frontier_figure.frontier, model=real.NAME, name="real")),
             ),
             real.grid,

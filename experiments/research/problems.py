@@ -33,6 +33,7 @@ class Problem:
         images: to train, validate and test on.
         model: the network.
         recipe: how long.
+        kind: of the scenes: drawn ones, or stamps.
     """
 
     name: str
@@ -40,12 +41,13 @@ class Problem:
     images: tuple[int, int, int] = (5000, 1500, 2000)
     model: Model = field(default_factory=lambda: Model("small_resnet"))
     recipe: Recipe = SHORT
+    kind: str = "scenes"
 
     @property
     def data(self) -> str:
         """As a run names it."""
         counts = dict(zip(("train", "validation", "test"), self.images, strict=True))
-        return "scenes:" + ",".join(f"{k}={v}" for k, v in {**self.scenes, **counts}.items())
+        return f"{self.kind}:" + ",".join(f"{k}={v}" for k, v in {**self.scenes, **counts}.items())
 
     def scaled(self, share: float) -> "Problem":
         """With fewer images and epochs, for a quick look at the machinery."""
@@ -108,6 +110,15 @@ def resolved(
 
 
 CONCEPTS = resolved("48 px, 16 epochs")
+# real cut-outs, twice as large a picture, unit maps of 6x6 cells again
+STAMPS = Problem(
+    "stamps, 96 px",
+    {"size": 96, "classes": 24, "concepts": 32},
+    (4800, 1200, 2400),
+    Model("small_resnet", {"stem_stride": 2, "strides": (2, 2, 2)}),
+    replace(SHORT, epochs=16),
+    "stamps",
+)
 
 
 def finished(runs: list[Run], out: Path, console: Console) -> list[store.Stored]:

@@ -1,9 +1,10 @@
 """When are units concepts, and the classes' formulas true: five weights a class against a dense head.
 
-    python -m experiments research2 [--seeds 20 21 22 23 24] [--out runs/research2] [--explore] [--quick]
+    python -m experiments research2 [--seeds 20 21 22 23 24] [--out runs/research2] [--explore] [--quick] [--stamps]
 
 `--explore` trains the scan that the recipe was chosen from, which looks at validation images alone; without it the
-recipe is confirmed on test images of seeds that had no part in the choice. What was found: docs/results/research2.md.
+recipe is confirmed on test images of seeds that had no part in the choice. `--stamps` asks on scenes of real cut-outs
+(the registry's `stamps`), with peers' metrics in a table of their own. What was found: docs/results/research2.md.
 """
 
 import argparse
@@ -16,8 +17,14 @@ from rich.console import Console
 
 from experiments.methods import DENSE, OURS, WARM_DENSE, WARM_OURS, Method, variant
 from experiments.models.registry import Model
-from experiments.research.problems import CONCEPTS, QUICK, Problem, finished, resolved
-from experiments.research.tables import CONVENTIONS, agreement_table, compact, scan_table
+from experiments.research.problems import CONCEPTS, QUICK, STAMPS, Problem, finished, resolved
+from experiments.research.tables import (
+    CONVENTIONS,
+    agreement_table,
+    compact,
+    peers_table,
+    scan_table,
+)
 from experiments.run import Run
 from experiments.store import write_lines
 
@@ -107,9 +114,9 @@ SCAN: tuple[Run, ...] = tuple(
 )
 
 
-def grid(seeds: Sequence[int], quick: bool = False) -> list[Run]:
-    """The runs that confirm."""
-    problem = CONCEPTS.scaled(QUICK if quick else 1)
+def grid(seeds: Sequence[int], quick: bool = False, stamps: bool = False) -> list[Run]:
+    """The runs that confirm, on drawn scenes or on stamps."""
+    problem = (STAMPS if stamps else CONCEPTS).scaled(QUICK if quick else 1)
     return [
         problem.run(method, seed, strengths=STRENGTHS) for seed in seeds for method in CONFIRMED
     ]
@@ -122,16 +129,21 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/research2"))
     parser.add_argument("--explore", action="store_true", help="the scan, on validation images")
     parser.add_argument("--quick", action="store_true", help="a twentieth of it, to see it work")
+    parser.add_argument("--stamps", action="store_true", help="on scenes of real cut-outs")
     args = parser.parse_args(argv)
     console = Console(width=180)
     torch.set_num_threads(1)
-    runs = finished(list(SCAN) if args.explore else grid(args.seeds, args.quick), args.out, console)
+    runs = finished(
+        list(SCAN) if args.explore else grid(args.seeds, args.quick, args.stamps), args.out, console
+    )
     if args.explore:
         console.print(scan_table(runs))
     else:
         for quantile, convention in CONVENTIONS:
             console.print(agreement_table(runs, quantile, convention))
-    path = args.out / ("research2-scan.json" if args.explore else "research2.json")
+        console.print(peers_table(runs))
+    kind = "-scan" if args.explore else "-stamps" if args.stamps else ""
+    path = args.out / f"research2{kind}.json"
     write_lines(path, list(map(compact, runs)))
     console.print(f"wrote {path}", style="dim")
     return 0

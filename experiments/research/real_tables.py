@@ -4,6 +4,7 @@ Differences are paired by seed, with 95 % intervals; over sets, each set counts 
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -11,7 +12,7 @@ from experiments import store
 from experiments.methods import DENSE
 from experiments.research.tables import POST_HOC, difference, heads_at_few_weights
 from experiments.run import Run
-from experiments.store import Stored
+from experiments.store import Stored, write_lines
 from experiments.tables import NONE, ResultTable, column, frame, spread
 
 COLUMNS = (
@@ -24,6 +25,12 @@ COLUMNS = (
     "residual\nat 5, %",
     "terms\nto 95 %",
 )
+RECORDS = "real.json"
+KEPT = (
+    *("data", "method", "seed", "n", "steps", "seconds", "accuracy", "validation_accuracy"),
+    *("weights_per_class", "residual_at_5", "reach_95", "accuracy_at_weights", "hash"),
+)
+HEADS = ("solver", "name", "weights", "accuracy", "validation_accuracy")
 MEANS = ("method", "sets", "minus dense,\nmean", "worst\nset", "minus best\nafterwards, mean")
 
 
@@ -47,6 +54,25 @@ def real(runs: Sequence[Stored], planned: Sequence[Run]) -> list[ResultTable]:
     notes = ("of each set that has both; a set counts once, whatever its seeds",)
     means = ResultTable("real", f"over {len(sets)} sets, scale {scale}", MEANS, _means(sets), notes)
     return [*tables, means]
+
+
+def records(runs: Sequence[Stored], planned: Sequence[Run], out: Path) -> list[Path]:
+    """What a page of results keeps of the suite's runs."""
+    kept = {run.label for run in planned}
+    write_lines(
+        out / RECORDS,
+        [
+            {
+                **{key: run[key] for key in KEPT},
+                "sparse_heads": [
+                    {key: head[key] for key in HEADS} for head in run.record.get("sparse_heads", ())
+                ],
+            }
+            for run in runs
+            if store.label(run.record) in kept
+        ],
+    )
+    return [out / RECORDS]
 
 
 def _rows(runs: Sequence[Stored]) -> list[tuple[str, ...]]:

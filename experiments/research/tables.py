@@ -1,5 +1,6 @@
 """Tables of the questions: accuracy at few weights, and how well units and classes agree with concepts."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -17,6 +18,12 @@ PATH = f"{DENSE.name}, L1 path at {COUNT}"
 GLM_SAGA = f"{DENSE.name}, glm_saga at {COUNT}"
 POST_HOC = f"{DENSE.name}, best head fitted afterwards at {COUNT}"
 CONVENTIONS = (("published", "category"), ("published", "touched"), ("matched", "category"))
+# metrics of QPM, as `concept_agreement` has them
+PEERS = {
+    "SID@5": "sid",
+    "class independence": "class_independence",
+    "contrastiveness": "contrastiveness",
+}
 KEPT = (
     *("data", "scale", "model", "method", "seed", "split", "accuracy", "validation_accuracy"),
     *("weights_per_class", "accuracy_at_weights", "hash"),
@@ -137,7 +144,9 @@ def agreement(head: Head, quantile: str, convention: str = "category") -> dict[s
     """
     labels = head["agreement"][quantile][convention]
     formula = labels["weight"]
+    peers = head["agreement"].get("peers", {})
     return {
+        **{name: peers[key] for name, key in PEERS.items() if peers.get(key) is not None},
         "IoU of all": labels["mean_iou"],
         "IoU of used": formula["mean_iou"],
         "F1": formula["f1"],
@@ -213,6 +222,24 @@ def agreement_table(runs: Sequence[Stored], quantile: str, convention: str) -> T
             f"{mean['precision']:.2f}",
             f"{mean['recall']:.2f}",
         )
+    return table
+
+
+def peers_table(runs: Sequence[Stored]) -> Table:
+    """Agreement with the concepts beside the metrics of peers, means over seeds.
+
+    Plausibility is the share of a class's concepts that the units of its formula name.
+    """
+    figures = agreements(runs, *CONVENTIONS[0])
+    table = _table(
+        f"peers' metrics; n = {figures['seed'].nunique()} seeds, published quantile",
+        *("accuracy", "weights/class", "F1", "IoU used", "plausibility", *PEERS),
+    )
+    for name, rows in figures.groupby("head", sort=False):
+        mean = rows.mean(numeric_only=True)
+        shown = ("F1", "IoU of used", "recall", *PEERS)
+        cells = [f"{mean[key]:.3f}" if mean.get(key, math.nan) >= 0 else "—" for key in shown]
+        table.add_row(str(name), f"{mean['accuracy']:.1%}", f"{mean['weights']:.1f}", *cells)
     return table
 
 

@@ -55,6 +55,22 @@ def test_a_net_of_concepts_has_true_formulas(figures):
     assert figures["positive_share"] == 1
 
 
+def test_peers_metrics_of_units_that_are_concepts(figures):
+    """Classes have two or three units, so none has five; every unit is on or off."""
+    peers = figures["peers"]
+    assert peers["sid"] is None
+    assert peers["contrastiveness"] > 0.95
+    assert 0.5 < peers["class_independence"] < 1 - 1 / 24
+
+
+def test_maps_are_those_of_the_units_and_the_mode_is_kept():
+    source = Scenes(size=24)
+    model = oracle(source, 30).train()
+    images, _ = source.tensors("validation", 30)
+    maps = agreement.maps_of(model, images)
+    assert model.training and torch.equal(maps.bool(), source.masks("validation", 30))
+
+
 def test_a_false_formula_has_the_f1_of_its_overlap():
     truth = torch.tensor([[True, True, False]])
     iou = torch.eye(3)
