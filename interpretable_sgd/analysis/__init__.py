@@ -3,6 +3,7 @@
 from interpretable_sgd.analysis.ablation import Ablation, Curve, ablate, rank_correlation
 from interpretable_sgd.analysis.calibration import Calibration, calibration, wilson_interval
 from interpretable_sgd.analysis.checkpoints import CheckpointError
+from interpretable_sgd.analysis.comparison import ClassDiff, Comparison, Term, compare
 from interpretable_sgd.analysis.composition import (
     Agreement,
     Composition,
@@ -74,7 +75,9 @@ __all__ = [
     "Agreement",
     "Calibration",
     "CheckpointError",
+    "ClassDiff",
     "Compared",
+    "Comparison",
     "Composition",
     "Contrast",
     "Curve",
@@ -98,6 +101,7 @@ __all__ = [
     "Stability",
     "Study",
     "Table",
+    "Term",
     "UnitNames",
     "UnitSum",
     "ablate",
@@ -109,6 +113,7 @@ __all__ = [
     "calibration",
     "class_concepts",
     "class_independence",
+    "compare",
     "compose",
     "connections",
     "contrast",

@@ -47,7 +47,11 @@ def parse(argv: Sequence[str], description: str) -> argparse.Namespace:
         parser.error("--std must not be 0")
     if (args.masks is None) != (args.labels is None) or (args.masks and args.concepts is None):
         parser.error("--masks and --labels must be given together, with --concepts")
-    for name in ("out", "json"):
+    if args.beside_model is not None and args.beside is None:
+        parser.error("--beside-model needs --beside")
+    if args.card is not None and args.card.suffix not in (".md", ".json"):
+        parser.error(f"--card must end in .md or .json, got {args.card}")
+    for name in ("out", "json", "card"):
         _check_file(parser, name, getattr(args, name))
     if args.csv is not None and args.csv.exists() and not args.csv.is_dir():
         parser.error(f"--csv must be a folder, and {args.csv} is a file")
@@ -145,6 +149,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("output").add_argument
     add("--out", type=Path, required=True, metavar="HTML", help="page to write")
     add("--json", type=Path, metavar="FILE", help="also write all numbers")
+    add("--card", type=Path, metavar="FILE", help="also write a model card, .md or .json")
     add("--csv", type=Path, metavar="FOLDER", help="also write a table for each picture")
     add(
         "--compare",
@@ -153,6 +158,17 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="JSON",
         help="of other models' reports",
+    )
+    add(
+        "--beside",
+        type=Path,
+        metavar="WEIGHTS",
+        help="of a second model, compared side by side on the same images",
+    )
+    add(
+        "--beside-model",
+        metavar="MODEL",
+        help="its kind, as --model (default: that of --model)",
     )
     add("--explained", type=int, default=6, metavar="N", help="images to explain (default 6)")
 

@@ -25,6 +25,7 @@ from interpretable_sgd.analysis.concepts.broden import Broden
 from interpretable_sgd.analysis.concepts.files import printable
 from interpretable_sgd.analysis.concepts.folders import MaskFolders
 from interpretable_sgd.analysis.concepts.table import ConceptImages
+from interpretable_sgd.analysis.edits import edits_of
 from interpretable_sgd.analysis.head_search import find_head
 from interpretable_sgd.analysis.images import denormalized
 from interpretable_sgd.analysis.study.record import Compared, Study
@@ -40,6 +41,7 @@ from interpretable_sgd.report.images import (
     shifted,
     to_input,
 )
+from interpretable_sgd.report.model_card import write_card
 from interpretable_sgd.report.models import load_model
 from interpretable_sgd.report.render import write
 from interpretable_sgd.report.summary_text import closing_lines
@@ -53,6 +55,7 @@ STAGES = {
     "pictures": "looking for pictures",
     "ablation": "keeping and removing units",
     "stability": "changing images a little",
+    "beside": "deciding with the second model",
 }
 
 
@@ -90,6 +93,11 @@ def _report(args: argparse.Namespace, console: Console, say: Callable[[str], Non
     model = load_model(args.model, args.weights)
     if args.route is not None:
         model = route(model, args.route)
+    made = () if args.weights is None else edits_of(args.weights)
+    edits = {"edits": list(map(str, made))} if made else {}
+    beside = None
+    if args.beside is not None:
+        beside = load_model(args.beside_model or args.model, args.beside)
     _complete(args, model)
     shape = {"size": args.size, "mean": args.mean, "std": args.std, "channels": args.channels}
     prepare = partial(to_input, resize=args.resize, **shape)
@@ -119,6 +127,8 @@ def _report(args: argparse.Namespace, console: Console, say: Callable[[str], Non
                 below=args.below,
                 layer_below=args.layer_below,
                 compared=compared,
+                beside=beside,
+                beside_name="" if args.beside is None else args.beside.stem,
                 augment=shifted,
                 name=args.name or _name(args.model, model),
                 picture=denormalized(args.mean, args.std),
@@ -126,7 +136,7 @@ def _report(args: argparse.Namespace, console: Console, say: Callable[[str], Non
                 permutations=args.permutations,
                 device=args.device,
                 explained=args.explained,
-                config=_config(args) | {"class order": reason},
+                config=_config(args) | {"class order": reason} | edits,
                 seed=args.seed,
                 checkpoint=work,
                 report=_teller(progress, len(folders), concepts),
@@ -253,6 +263,8 @@ def _save(found: Study, args: argparse.Namespace, say: Callable[[str], None]) ->
     if args.json:
         found.to_json(args.json)
         say(f"wrote {printable(args.json)}")
+    if args.card:
+        say(f"wrote {printable(write_card(found, args.card))}")
     if args.csv:
         say(f"wrote {len(found.to_csv(args.csv))} tables to {printable(args.csv)}")
 

@@ -100,6 +100,7 @@ def _context(study: Study, file_name: str) -> dict[str, Any]:
         "categories": sorted({unit.category for unit in study.units if unit.category}),
         "sets": sections.set_rows(study),
         "pairs": summary_text.pair_views(study),
+        "beside": sections.beside_view(study),
         "what_if": sections.what_if_view(study),
         "drawings": report_charts.drawings(study),
         "training": [
@@ -132,6 +133,7 @@ def _contents(context: dict[str, Any]) -> list[tuple[str, str]]:
             "compared" in context["tables"] or context["training"],
         ),
         ("stability", "Stability", "stability" in context["tables"]),
+        ("beside", "Beside another model", context["beside"]),
         ("figures", "All numbers", True),
         ("provenance", "Provenance", True),
     ]

@@ -32,6 +32,7 @@ MANY, SMALL_TILE = 300, 56  # units with pictures, and the side of each above so
 SHARP_BELOW = 100  # pictures of fewer pixels a side are shown with their pixels
 CLASSES_A_GRAPH = {1: 4, 2: 1}  # by levels below the class
 GRAPHS = 6
+BESIDE = 40  # classes whose formulas are shown in two models
 READ_BELOW = 3  # units that a unit's node shows
 
 
@@ -263,6 +264,21 @@ def what_if_view(study: Study) -> dict[str, Any] | None:
         "units": len(units),
         "has_groups": rows[0]["worst_group"] is not None,
         "has_connections": len(units) < len(rows),
+    }
+
+
+def beside_view(study: Study) -> dict[str, Any] | None:
+    """Two models in sentences, and the classes whose accuracy differs most with both formulas."""
+    found = study.comparison
+    if found is None:
+        return None
+    ranked = [diff for diff in found.classes if diff.accuracy[0] == diff.accuracy[0]]
+    ranked.sort(key=lambda diff: -abs(diff.accuracy[1] - diff.accuracy[0]))
+    return {
+        "names": found.names,
+        "lines": found.lines(),
+        "classes": ranked[:BESIDE],
+        "all": len(found.classes),
     }
 
 

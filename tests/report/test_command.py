@@ -158,13 +158,18 @@ def test_a_routed_head_and_another_report_beside_it(place, tmp_path):
     for name, value in (("weights_per_class", 3.0), ("accuracy", 0.5)):
         other["figures"][name] = {"value": value}
     (tmp_path / "other.json").write_text(json.dumps(other))
+    save_file(colour_network().state_dict(), tmp_path / "plain.safetensors")
     words = [
         *arguments(place, tmp_path / "page.html"),
         *("--route", "1", "--compare", str(tmp_path / "other.json"), "--limit", "12"),
+        *("--beside", str(tmp_path / "plain.safetensors")),
+        *("--card", str(tmp_path / "card.md"), "--json", str(tmp_path / "page.json")),
     ]
     assert command.main(words) == 0
     text = (tmp_path / "page.html").read_text()
     assert "routed linear" in text and "other" in text
+    assert "Beside another model" in text and "only plain on" in text
+    assert "# Model card" in (tmp_path / "card.md").read_text()
 
 
 def test_a_stopped_run_goes_on(place, tmp_path, monkeypatch, capsys):

@@ -214,6 +214,21 @@ def test_what_each_unit_is_worth_is_said(study, page):
     assert f"{row[6]} of {images} images would be decided otherwise: {row[8]} for the worse" in said
 
 
+def test_a_second_model_stands_beside_the_first():
+    other = network()
+    with torch.no_grad():
+        other[-1].weight[0] = 0
+    found = page_study(beside=other, beside_name="<b>other</b>")
+    page = Page(report.render(found))
+    said = " ".join(" ".join(page.text).split())
+    assert "beside" in [a["id"] for tag, a in page.elements if tag == "section"]
+    assert found.comparison is not None
+    alone = int(found.comparison.outcomes[0, 1])
+    assert "only squares & co" in said and f"only <b>other</b> on {alone}, none" in said
+    assert len(found.tables["beside"].rows) == 6
+    assert {row[2] for row in found.tables["beside"].rows if row[0] == 0} == {"first"}
+
+
 def test_skipped_images_are_named(study):
     skipped = tuple((f"broken-{i}.jpg", "cut off") for i in range(25))
     said = " ".join(Page(report.render(dataclasses.replace(study, skipped=skipped))).text)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from interpretable_sgd.analysis import checkpoints
+from interpretable_sgd.analysis.comparison import Comparison
 from interpretable_sgd.analysis.composition import Composition
 from interpretable_sgd.analysis.confusions import Contrast
 from interpretable_sgd.analysis.decisions import Decisions
@@ -80,6 +81,7 @@ class Study:
         tables: numbers behind every picture, by name.
         provenance: configuration, seed, versions, hashes of model and data.
         skipped: name and reason of each image that could not be read.
+        comparison: with a second model; None without one.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Study:
     tables: Mapping[str, Table]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     skipped: tuple[tuple[str, str], ...] = ()
+    comparison: Comparison | None = None
 
     def __repr__(self) -> str:
         return (

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from interpretable_sgd.analysis.ablation import Ablation, ablate
 from interpretable_sgd.analysis.batches import VerifiedLoader
+from interpretable_sgd.analysis.comparison import compare_decisions
 from interpretable_sgd.analysis.composition import compose
 from interpretable_sgd.analysis.concepts.files import printable
 from interpretable_sgd.analysis.concepts.table import ConceptImages
@@ -51,6 +52,8 @@ def study(
     truth: Tensor | None = None,
     groups: Sequence[Any] | Tensor | None = None,
     compared: Sequence[Compared] = (),
+    beside: nn.Module | None = None,
+    beside_name: str = "the other model",
     training: Curves | None = None,
     training_axis: str = "step",
     augment: Callable[[Any], Any] | None = None,
@@ -69,10 +72,10 @@ def study(
 ) -> Study:
     """Read a trained classifier: what decides, which concepts its units are, how sure that is.
 
-    Three passes over the data, a fourth to see what augmentation changes; one over calibration images
-    and one more over the data if there are any, and two over the concept images if there are any.
-    Memory does not grow with them, but for a few numbers an image and the probabilities of the
-    calibration images. All arguments are checked before the first pass.
+    Three passes over the data, a fourth to see what augmentation changes, one for a second model; one
+    over calibration images and one more over the data if there are any, and two over the concept images
+    if there are any. Memory does not grow with them, but for a few numbers an image and the
+    probabilities of the calibration images. All arguments are checked before the first pass.
 
     Args:
         model: whose head is Linear, Dynamic or a 1x1 convolution; left as it was.
@@ -95,6 +98,8 @@ def study(
             concepts' table.
         groups: a name or number for each image in the loader's order, such as where it was taken.
         compared: other models, for accuracy against weights per class.
+        beside: a second model of the same classes, to compare with side by side; see `compare`.
+        beside_name: of it.
         training: curves by name, each (steps, values), as `Recorder.series` gives them; those named
             "MEASURE: MODEL" share a chart for each measure.
         training_axis: what their steps are.
@@ -151,6 +156,7 @@ def study(
         _dissect, subject, concepts, prepare, permutations, seed, checkpoint, report
     )
 
+    title = printable(name or type(subject.model).__name__)
     decisions = _decide(subject, top, checkpoint, report)
     rules = _calibrate(subject, calibration, decisions.hashes, report)
     grouping = grouped(groups, len(decisions))
@@ -182,12 +188,19 @@ def study(
             _try_sets(subject, decisions.hashes, rules, report), decisions
         )
     found |= what_if(subject.head, decisions, units, classes, *grouping)
+    comparison = None
+    if beside is not None:
+        other = _decide_beside(subject, beside, decisions.hashes, top, report)
+        titles = [unit.title for unit in units]
+        pair = title, printable(beside_name)
+        comparison = compare_decisions(decisions, other, pair, subject.class_names, titles, top)
+        found["beside"] = comparison.to_table()
     if training:
         found["training"] = tables.training_table(training, training_axis)
     settings = {"head": decisions.head, "layer": subject.layer, "top": top, **(config or {})}
     skipped = (*getattr(loader, "skipped", ()), *(dissection.skipped if dissection else ()))
     return Study(
-        name=printable(name or type(subject.model).__name__),
+        name=title,
         class_names=subject.class_names,
         decisions=decisions,
         head_kind=subject.head.kind,
@@ -203,6 +216,7 @@ def study(
         tables=found,
         provenance=provenance(subject.model, decisions.hashes, settings, seed),
         skipped=tuple((printable(path), printable(why)) for path, why in skipped),
+        comparison=comparison,
     )
 
 
@@ -216,6 +230,19 @@ def _decide(subject: Subject, top: int, folder: Path | None, report: Progress) -
         keep=max(10, top),
         checkpoint=None if folder is None else folder / "decisions.pt",
         report=lambda done: report("decisions", done),
+    )
+
+
+def _decide_beside(
+    subject: Subject, model: nn.Module, hashes: Tensor, top: int, report: Progress
+) -> Decisions:
+    """A pass of another model over the same images."""
+    return decide(
+        model,
+        VerifiedLoader(subject.loader, hashes),
+        device=subject.device,
+        keep=max(10, top),
+        report=lambda done: report("beside", done),
     )
 
 
