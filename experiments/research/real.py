@@ -34,6 +34,7 @@ MODELS = {
     "mails": Model("mlp", {"widths": (128,)}, NAME),
     "pictured": Model("mlp", {"widths": (128,)}, NAME),
 }
+ENCODED = ("mails", "pictured")  # by a frozen network, for minutes, which tiny does without
 SEEDS = {"tiny": (0,)}
 FIVE = (0, 1, 2, 3, 4)
 STRENGTHS = (0.08, 0.03, 0.01, 0.004)  # of heads fitted afterwards
@@ -71,6 +72,7 @@ def grid(scale: str, seeds: Sequence[int] | None = None) -> list[Run]:
     return [
         _run(data, method, scale, seed)
         for data in MODELS
+        if scale != "tiny" or data not in ENCODED
         for seed in chosen
         for method in methods(data)
     ]
