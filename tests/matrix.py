@@ -48,7 +48,7 @@ class Row(NamedTuple):
     def of(cls, text: str) -> "Row":
         """Of "3.10:torch==2.4.1,numpy==1.26.4", or of "lowest"."""
         if text == "lowest":
-            return cls(sys.executable, (lowest(),))
+            return cls(sys.executable, lowest())
         python, _, requirements = text.partition(":")
         return cls(f"python{python}", tuple(requirements.split(",")))
 
@@ -61,18 +61,17 @@ class Outcome(NamedTuple):
     status: int
 
 
-def lowest() -> str:
-    """The lowest torch that setup.cfg allows, with its patches.
+def lowest() -> tuple[str, ...]:
+    """The lowest torch and numpy that setup.cfg allows, with their patches.
 
     >>> lowest()
-    'torch==2.4.*'
+    ('torch==2.4.*', 'numpy==1.26.*')
     """
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
-    (found,) = re.findall(
-        r"^torch>=(\d+\.\d+)", config["options"]["install_requires"], re.MULTILINE
-    )
-    return f"torch=={found}.*"
+    required = config["options"]["install_requires"]
+    found = re.findall(r"^(torch|numpy)>=(\d+\.\d+)", required, re.MULTILINE)
+    return tuple(f"{name}=={version}.*" for name, version in found)
 
 
 def ran(row: Row, folder: Path) -> Outcome:
