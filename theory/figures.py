@@ -7,6 +7,7 @@ lines have slopes -1/2 and -1.
 
 import json
 import re
+import textwrap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,7 +115,8 @@ def _figure(
         axes.set_xticks(shown, [f"{T:.0f}" for T in shown])
         axes.xaxis.set_minor_locator(NullLocator())
         title = verdict["statement"].split(": mean")[0].split("rate: ")[-1].split(": F")[0]
-        axes.set_title(f"{title}\n{problem}".strip() + f" - {verdict['verdict']}", fontsize=7)
+        title = f"{textwrap.fill(title, 32)}\n{problem}: {verdict['verdict']}".replace("\n: ", "\n")
+        axes.set_title(title, fontsize=7)
         axes.tick_params(which="both", labelsize=6)
     handles = dict(zip(*reversed(grid[0].get_legend_handles_labels()), strict=True))
     figure.legend(
