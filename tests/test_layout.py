@@ -76,3 +76,9 @@ def test_what_the_picture_of_the_architecture_names_is_there(scheme: str) -> Non
     named = re.findall(r">(\w+(?:/\w+)*(?:/|\.py))<", text)
     assert {"optimizer/probes.py", "optimizer/routed.py", "analysis/", "report/"} <= set(named)
     assert all((ROOT / "interpretable_sgd" / name).exists() for name in named)
+
+
+def test_files_that_the_recipes_name_are_there() -> None:
+    named = re.findall(r"`([\w/]+/[\w/]+\.\w+)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert len(named) > 10
+    assert not [name for name in named if not (ROOT / name).exists()]
