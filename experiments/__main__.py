@@ -18,6 +18,7 @@ COMMANDS = {
     "research2": ("research.question2:main", "when units are concepts, and class formulas true"),
     "finetuning": ("research.finetuning:main", "a trained network, tuned to five weights a class"),
     "choose-real": ("research.real:main", "what the real suite's settings were chosen from"),
+    "sure": ("research.sure:main", "prediction sets, words for units, a pool, votes"),
     "pictures": ("docs_figures:main", "draw the pictures of the documentation"),
     "example": ("example.make:main", "train the net that `interpretable-sgd example` shows"),
 }

@@ -42,6 +42,7 @@ from interpretable_sgd.analysis.interpretability_metrics import (
     dependence,
     diversity,
     pruned,
+    snapped,
 )
 from interpretable_sgd.analysis.prediction_sets import Keeper, Member, PredictionSet
 from interpretable_sgd.analysis.sparsity import (
@@ -145,6 +146,7 @@ __all__ = [
     "set_scores",
     "shared_units",
     "shares",
+    "snapped",
     "sparsity",
     "study",
     "top_units",

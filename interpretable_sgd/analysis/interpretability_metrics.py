@@ -183,6 +183,23 @@ def pruned(weight: Tensor, count: int, per_class: bool = False) -> Tensor:
     return kept.view(classes, width)
 
 
+def snapped(weight: Tensor) -> Tensor:
+    """Every row's weights made equal in size: with five of them, a class is decided by five votes.
+
+    Args:
+        weight: (C, M).
+
+    Returns:
+        (C, M): 0 where a weight is 0, and its sign times the mean |w| of the row's others.
+
+    >>> snapped(torch.tensor([[3.0, -1.0, 0.0], [0.0, 0.0, 0.0]]))
+    tensor([[ 2., -2.,  0.],
+            [ 0.,  0.,  0.]])
+    """
+    count = (weight != 0).sum(1, keepdim=True).clamp(min=1)
+    return weight.sign() * weight.abs().sum(1, keepdim=True) / count
+
+
 def accuracy_at(
     weight: Tensor,
     bias: Tensor,

@@ -81,7 +81,8 @@ def name_units(
 
     Args:
         units: of each image, (n, M), a tensor or array: such as `Decisions.sample_units` of the images
-            `Decisions.sample`.
+            `Decisions.sample`. Or their maps, (n, M, h, w), of which the highest value counts, as where masks
+            are drawn: a mean over positions goes with whatever else is in such images.
         image_embeddings: of the same images, (n, D), of any model that embeds words too.
         text_embeddings: of the words, (L, D).
         words: L names.
@@ -97,6 +98,8 @@ def name_units(
     >>> found.titles, found.p_value.tolist()
     (('dog', 'sky'), [0.01, 0.01])
     """
+    units = torch.as_tensor(units)
+    units = units.amax((2, 3)) if units.dim() == 4 else units
     x, images, texts = map(
         _matrix,
         ("units", "image_embeddings", "text_embeddings"),

@@ -26,6 +26,7 @@ class Options:
     brake: float | None = None
     form: float | None = None
     settle: float | None = None
+    pool: int | None = None
     sparsity: float = 0.0
     exploration: float = 0.05
     shrink: float = 30.0
@@ -45,6 +46,13 @@ class Options:
                 "a number of steps (an int of at least 0), a share of the largest learning rate "
                 "(a float in (0, 1)), math.inf or None",
             )
+        self._require(
+            "pool",
+            lambda units: units is None or (_is_integer(units) and units >= self.block_size),
+            f"None or an integer of at least block_size, {self.block_size}",
+        )
+        if self.pool is not None and self.method != "routed":
+            raise ValueError(f"pool must be None for method={self.method!r}, got {self.pool}")
         self._require("sparsity", lambda s: _is_number(s) and s <= 1, "at most 1, and finite")
         self._require("exploration", lambda e: _is_finite(e) and e < 1, "in [0, 1)")
         self._require("shrink", _is_finite, "at least 0, and finite")

@@ -9,6 +9,7 @@ from torch import Tensor
 from interpretable_sgd.optimizer.centring import can_centre, centred_gradients, input_sums
 from interpretable_sgd.optimizer.layer_gradients import Layer
 from interpretable_sgd.optimizer.phases import PHASES, Clock, Phase, clock
+from interpretable_sgd.optimizer.pool import pool_of
 from interpretable_sgd.optimizer.probabilities import waterfill
 from interpretable_sgd.optimizer.probes import Reduce
 from interpretable_sgd.optimizer.routed_gradient import (
@@ -247,7 +248,9 @@ class Routed(Selector):
             self._fade(min(1.0, 2 * before), min(1.0, 2 * progress))
             return
         state["phase"], state["settled_at"] = PHASES.index("settle"), state["steps"]
-        state["support"] = support(self.matrix, self.means, self.block_size, COVER)
+        inside = self._pool
+        means = Statistics(*(plane * inside for plane in self.means))
+        state["support"] = support(self.matrix * inside, means, self.block_size, COVER)
         for tensor in self.companions():
             tensor.mul_(shard_like(state["support"], tensor))
         self._keep(state["support"])
@@ -256,12 +259,21 @@ class Routed(Selector):
         """Take idle connections from 1 - before to 1 - after of their size."""
         if before >= 1:
             return
-        gates = self.gates
+        inside = self._pool
+        gates = self.gates * inside
         # A row of which nothing is known fades evenly.
-        gates = torch.where((gates > 0).any(1, keepdim=True), gates, 1)
+        gates = torch.where((gates > 0).any(1, keepdim=True), gates, inside)
         idle = 1 - waterfill(gates, self.block_size, sparsity=0)
         left = 1 - idle * (after - before) / (1 - before)
         self.weight.mul_(shard_like(left, self.weight))
+
+    @property
+    def _pool(self) -> Tensor:
+        """Which units all rows together may read, (M,), 1 or 0; what is outside fades in every row."""
+        gates, size = self.gates, self.options.pool
+        if size is None:
+            return torch.ones_like(gates[0])
+        return pool_of(gates, self.matrix, self.block_size, size).to(gates)
 
     def _keep(self, support: Tensor) -> None:
         """0 off the support, for ever: idempotent, and the certificate of Theorem H."""

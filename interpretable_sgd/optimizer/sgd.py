@@ -38,6 +38,8 @@ class InterpretableSGD(Interpretable, SGD):
             over which the block narrows.
         settle: when a layer settles, in the same units; None: 0.25, or 750 steps and at least half as
             many again as `form`. `math.inf` never does; the method `settle()` does so at the next step.
+        pool: units that all rows of a layer together read at most once it settles, at least `block_size`;
+            None: each row chooses for itself.
         sparsity: s of Algorithm 3, for method="shared" (at most 1, which is exact top-K) and
             method="algorithm3" (below 1).
         exploration: in [0, 1), share of a shared mask that is drawn uniformly.
@@ -102,6 +104,7 @@ class InterpretableSGD(Interpretable, SGD):
         brake: float | None = None,
         form: float | None = None,
         settle: float | None = None,
+        pool: int | None = None,
         sparsity: float = 0.0,
         exploration: float = 0.05,
         shrink: float = 30.0,
@@ -120,6 +123,7 @@ class InterpretableSGD(Interpretable, SGD):
                 "brake": brake,
                 "form": form,
                 "settle": settle,
+                "pool": pool,
                 "sparsity": sparsity,
                 "exploration": exploration,
                 "shrink": shrink,

@@ -13,6 +13,7 @@ from interpretable_sgd.analysis.interpretability_metrics import (
     dependence,
     diversity,
     pruned,
+    snapped,
 )
 from interpretable_sgd.analysis.mixtures import overlaps
 
@@ -133,6 +134,17 @@ def test_diversity_leaves_out_classes_of_too_few_weights():
     found = diversity(torch.rand(2, 3, 2, 2), weight, torch.tensor([0, 1]), k=3)
     assert found.isnan().all()
     assert not diversity(torch.rand(1, 3, 2, 2), weight, torch.tensor([0]), k=2).isnan().any()
+
+
+def test_snapped_rows_vote_with_one_size_and_keep_signs_and_sums(generator):
+    weight = torch.randn(5, 8, generator=generator)
+    weight[weight.abs() < 0.5] = 0
+    votes = snapped(weight)
+    assert torch.equal(votes.sign(), weight.sign())
+    assert torch.allclose(votes.abs().sum(1), weight.abs().sum(1))
+    for row in votes:
+        assert row[row != 0].abs().max() - row[row != 0].abs().min() < 1e-6
+    assert torch.allclose(snapped(votes), votes)
 
 
 def test_pruned_keeps_the_largest_over_all_or_in_each_row(generator):

@@ -70,6 +70,13 @@ def test_a_unit_that_never_changes_has_no_word():
     assert found.word_of(2) is None and found.p_value[2] == 1 and found.titles[2] == "unit 2"
 
 
+def test_maps_count_by_their_highest_value():
+    _, pictures, texts = drawn()
+    maps = torch.rand(60, 5, 3, 4)
+    whole, highest = (name_units(x, pictures, texts, WORDS) for x in (maps, maps.amax((2, 3))))
+    assert torch.equal(whole.likeness, highest.likeness) and torch.equal(whole.null, highest.null)
+
+
 def test_names_by_the_user_win():
     units, pictures, texts = drawn()
     found = name_units(units, pictures, texts, WORDS, unit_names={1: "whiskers"})
@@ -87,7 +94,7 @@ def test_words_are_the_labels_that_masks_give():
     pixels, _, masks, shown = embedded()
     concepts = ConceptArrays.of_masks(pixels, masks, names=COLOURS)
     by_masks = dissect(network(), "1", concepts, permutations=19)
-    by_words = name_units(pixels.mean((2, 3)), shown, torch.eye(3), COLOURS)
+    by_words = name_units(pixels, shown, torch.eye(3), COLOURS)
     assert by_words.significant().all()
     assert by_words.titles == tuple(by_masks.concept_of(m) for m in range(3))
 
