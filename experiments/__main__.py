@@ -19,6 +19,7 @@ COMMANDS = {
     "finetuning": ("research.finetuning:main", "a trained network, tuned to five weights a class"),
     "choose-real": ("research.real:main", "what the real suite's settings were chosen from"),
     "sure": ("research.sure:main", "prediction sets, words for units, a pool, votes"),
+    "shortcut": ("shortcut:main", "a planted shortcut, edited away by at most three units"),
     "pictures": ("docs_figures:main", "draw the pictures of the documentation"),
     "example": ("example.make:main", "train the net that `interpretable-sgd example` shows"),
 }
