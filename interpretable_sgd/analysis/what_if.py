@@ -5,6 +5,7 @@ Index legend: `n` image, `m` unit (input of the head), `c` class, `o` output of 
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -85,7 +86,8 @@ def what_if_table(
     >>> found.column("name"), found.column("class name")
     (['fur'], ['dog'])
     """
-    before, rows = logits_after(head, units, edits), []
+    before = logits_after(head, units, edits)
+    rows: list[list[Any]] = []
     classes = subjects.class_names
     for edit in wanted:
         found = effect(str(edit), subjects, before, logits_after(head, units, [*edits, edit]))
