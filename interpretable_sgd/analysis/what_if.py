@@ -5,6 +5,7 @@ Index legend: `n` image, `m` unit (input of the head), `c` class, `o` output of 
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -102,7 +103,7 @@ def what_if_table(
                 *(classes[most], moved[most], worse, worse - worst),
             ]
         )
-    rows.sort(key=lambda row: -row[6])
+    rows.sort(key=itemgetter(6), reverse=True)
     return table(
         "What if a unit, or one connection, were disabled",
         COLUMNS,
