@@ -254,7 +254,7 @@ BENCHMARKED = (
     replace(DENSE, name="SGD again"),
     OURS,
     changed(OURS, layers="all"),
-    changed(OURS, form=0),
+    changed(OURS, brake=0, form=0, settle=0),
     SHARED,
     ALGORITHM_3,
 )
