@@ -36,7 +36,8 @@ def stored_run(out: Path, method: str, seed: int, data: str = docs_figures.DATA)
 
 def test_the_pictures_are_those_of_the_stored_numbers(tmp_path: Path) -> None:
     drawn = docs_figures.draw(json.loads(docs_figures.MEASURED.read_text()), tmp_path)
-    there = {path.name for path in docs_figures.PICTURES.iterdir()}
+    # screenshots of the example report are no figures of runs
+    there = {path.name for path in docs_figures.PICTURES.iterdir() if path.suffix != ".webp"}
     assert {path.name for path in drawn} == there - {
         "flow-light.svg",
         "flow-dark.svg",

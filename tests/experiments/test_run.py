@@ -31,6 +31,7 @@ KEYS = {
     "weights_per_class",
     "sparsity",
     "residual_at_5",
+    "reach_95",
     "signed_residual",
     "unit_labels",
     "accuracy_at_weights",
