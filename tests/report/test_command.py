@@ -368,7 +368,7 @@ def test_errors_are_a_line(place, tmp_path, words, message, capsys):
 def test_unknown_commands_are_told_the_known_one(capsys):
     with pytest.raises(SystemExit):
         console.main(["write"])
-    assert "command must be one of: report; got write" in capsys.readouterr().err
+    assert "command must be one of: report, example; got write" in capsys.readouterr().err
 
 
 def test_no_command_is_the_help_and_version_the_version(capsys):
