@@ -175,7 +175,8 @@ def test_a_tensor_rate_equals_a_float_rate(batches: list[Batch]) -> None:
 
 def test_a_tensor_rate_may_change_in_place(batches: list[Batch]) -> None:
     model = MLP.model()
-    optimizer = InterpretableSGD(model.parameters(), lr=torch.tensor(0.1))
+    # By steps: a rate that falls to 0 would end the phases, and fade what is idle.
+    optimizer = InterpretableSGD(model.parameters(), lr=torch.tensor(0.1), form=1000, settle=2000)
     train(model, optimizer, batches)
     before = weights(model)
     optimizer.param_groups[0]["lr"].fill_(0.0)
