@@ -229,12 +229,6 @@ class Run:
             training.run(store.folder(environment.out, config) / store.CHECKPOINTS, report)
         return ranks.first_does(lambda: self._finish(training, data, config, environment))
 
-    def _begun(self, environment: Environment) -> store.Stored:
-        begun = None if self.begin is None else self.begin.stored(environment)
-        if begun is None:
-            raise ValueError(f"begin must be a finished run, got {self.begin}")
-        return begun
-
     def _training(
         self, data: LabelledData, config: dict[str, Any], environment: Environment
     ) -> Training:
@@ -242,7 +236,10 @@ class Run:
         data.train[0, 0]  # what is drawn when it is asked for is not drawn at training's cost
         model, optimizer = self.prepare(data, environment.device)
         if self.begin is not None:
-            model.load_state_dict(self._begun(environment).weights())
+            begun = self.begin.stored(environment)
+            if begun is None:
+                raise ValueError(f"begin must be a finished run, got {self.begin}")
+            model.load_state_dict(begun.weights())
         steps = StepMetrics(data.train, recipe.batch, self.steps(data), self.seed)
         labeller = environment.labeller(data, self.scale, "validation", protocol.looked)
         epochs = EpochMetrics(

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from interpretable_sgd.analysis import checkpoints
 from interpretable_sgd.analysis.calibration import wilson_interval
 from interpretable_sgd.analysis.provenance import plain
 from interpretable_sgd.analysis.study.record import Study
 from interpretable_sgd.report import formatting
 from interpretable_sgd.report.summary_text import doubts, value
+from interpretable_sgd.report.templating import environment
 
 # what no measurement can tell, with the question that each field answers
 OWN = {
@@ -164,23 +163,15 @@ def limits(study: Study) -> list[str]:
 
 
 def _markdown(content: Mapping[str, Any]) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("interpretable_sgd.report"),
-        autoescape=False,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
+    templates = environment(autoescape=False, keep_trailing_newline=True)
+    templates.filters |= {
         "text": _text,
         "percent": formatting.percent,
         "number": formatting.number,
         "count": formatting.count,
         "interval": _interval,
     }
-    template = environment.get_template("card.md")
-    return template.render(card=content, questions=OWN, shown=FORMULAS)
+    return templates.get_template("card.md").render(card=content, questions=OWN, shown=FORMULAS)
 
 
 def _text(value: object) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import jinja2
 from markupsafe import Markup
 
 from interpretable_sgd.analysis import checkpoints
@@ -22,6 +21,7 @@ from interpretable_sgd.report import (
     sections,
     summary_text,
 )
+from interpretable_sgd.report.templating import environment
 
 PACKED_ABOVE = 10**6  # characters of all numbers
 SHOWN_ROWS = 40  # of a table behind a picture; its file holds all
@@ -53,15 +53,9 @@ def render(study: Study, file_name: str = "report") -> str:
         study: what it is about.
         file_name: of the numbers that can be saved from it.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("interpretable_sgd.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= _filters()
-    return environment.get_template("report.html").render(_context(study, file_name))
+    templates = environment(autoescape=True)
+    templates.filters |= _filters()
+    return templates.get_template("report.html").render(_context(study, file_name))
 
 
 def _context(study: Study, file_name: str) -> dict[str, Any]:
