@@ -23,7 +23,7 @@ def read_pictured(path: Path, cache: Path) -> Vectors:
     Raises:
         DataError: a cut-out is not there.
     """
-    scenes = stamps.Stamps(str(path))
+    scenes = stamps.Stamps(folder=str(path))
     identity = {"size": scenes.size, "cut-outs": scenes.sha256, **COUNTS, "net": "lite0-57934424"}
 
     def write(draft: Path) -> None:

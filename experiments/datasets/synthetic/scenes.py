@@ -59,11 +59,13 @@ class Scenes(Generated):
     seed: int = 0
 
     channels: ClassVar[int] = 3
+    least_size: ClassVar[int] = 16
+    most_concepts: ClassVar[int] = shapes.MOST_CONCEPTS
 
     def __post_init__(self) -> None:
-        check_integer("size", self.size, 16)
+        check_integer("size", self.size, self.least_size)
         check_integer("classes", self.classes, 2)
-        check_integer("concepts", self.concepts, 4, shapes.MOST_CONCEPTS)
+        check_integer("concepts", self.concepts, 4, self.most_concepts)
         check_integer("distractors", self.distractors, 0)
         check_integer("clutter", self.clutter, 0)
         check_real("noise", self.noise, 0.0, 1.0)
@@ -100,9 +102,27 @@ class Scenes(Generated):
         tint = 1 + self.jitter * (0.6 * streams.uniform(slots, 3) - 0.3)
         owner = np.full((len(images), self.size, self.size), -1, dtype=np.int16)
         for t in range(slots):
-            _paint(images, owner, order[:, t], local_frame(poses, t, self.size), tint[:, t])
+            self._paint(images, owner, order[:, t], local_frame(poses, t, self.size), tint[:, t])
         images += self.noise * streams.normal(3, self.size, self.size)
         return np.clip(images, 0, 1, out=images), owner
+
+    def _paint(
+        self,
+        images: Floats,
+        owner: NDArray[np.int16],
+        concept: NDArray[np.int_],
+        frame: tuple[Floats, Floats],
+        tint: Floats,
+    ) -> None:
+        """Paint one object into each image, in place; concept (n,), tint (n, 3)."""
+        x, y = frame
+        for k in np.unique(concept[concept >= 0]):
+            which = np.flatnonzero(concept == k)
+            inside, dark, colour = shapes.render_concept(int(k), x[which], y[which])
+            paint = (colour * tint[which])[:, :, None, None]
+            shade = np.where(dark[:, None], DARK * paint, paint)
+            images[which] = np.where(inside[:, None], shade, images[which])
+            owner[which] = np.where(inside, k, owner[which])
 
 
 def painting_order(
@@ -182,21 +202,3 @@ def local_frame(poses: Poses, t: int, size: int) -> tuple[Floats, Floats]:
     centre_x, centre_y, radius, cosine, sine = (value[:, t, None, None] for value in poses)
     x, y = (axis - centre_x) / radius, (axis[:, None] - centre_y) / radius
     return cosine * x + sine * y, cosine * y - sine * x
-
-
-def _paint(
-    images: Floats,
-    owner: NDArray[np.int16],
-    concept: NDArray[np.int_],
-    frame: tuple[Floats, Floats],
-    tint: Floats,
-) -> None:
-    """Paint one object into each image, in place; concept (n,), tint (n, 3)."""
-    x, y = frame
-    for k in np.unique(concept[concept >= 0]):
-        which = np.flatnonzero(concept == k)
-        inside, dark, colour = shapes.render_concept(int(k), x[which], y[which])
-        paint = (colour * tint[which])[:, :, None, None]
-        shade = np.where(dark[:, None], DARK * paint, paint)
-        images[which] = np.where(inside[:, None], shade, images[which])
-        owner[which] = np.where(inside, k, owner[which])

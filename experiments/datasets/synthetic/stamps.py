@@ -14,19 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from experiments.datasets.rng import Streams, check_integer, check_real, design_generator
 from experiments.datasets.spec import DataError, found_at
-from experiments.datasets.synthetic.base import Generated
-from experiments.datasets.synthetic.compositions import draw_composition
-from experiments.datasets.synthetic.scenes import (
-    PARTS,
-    Floats,
-    add_clutter,
-    background,
-    draw_poses,
-    local_frame,
-    painting_order,
-)
+from experiments.datasets.synthetic.scenes import Floats, Scenes
 
 DEBIAN = Path("/usr/share/tuxpaint/stamps")
 EXPECTED = (
@@ -56,7 +45,7 @@ STAMPS = (
 
 
 @dataclass(frozen=True)
-class Stamps(Generated):
+class Stamps(Scenes):
     """Scenes of real cut-outs, composed as `Scenes` composes its shapes.
 
     Args:
@@ -74,47 +63,22 @@ class Stamps(Generated):
         DataError: a cut-out is not there, or has no alpha channel.
     """
 
-    folder: str = str(DEBIAN)
     size: int = 96
-    classes: int = 24
     concepts: int = 32
-    distractors: int = 2
-    clutter: int = 4
     noise: float = 0.05
-    jitter: float = 0.5
-    seed: int = 0
+    folder: str = str(DEBIAN)
 
-    channels: ClassVar[int] = 3
+    least_size: ClassVar[int] = 48
+    most_concepts: ClassVar[int] = len(STAMPS)
 
     def __post_init__(self) -> None:
-        check_integer("size", self.size, 48)
-        check_integer("classes", self.classes, 2)
-        check_integer("concepts", self.concepts, 4, len(STAMPS))
-        check_integer("distractors", self.distractors, 0)
-        check_integer("clutter", self.clutter, 0)
-        check_real("noise", self.noise, 0.0, 1.0)
-        check_real("jitter", self.jitter, 0.0, 1.0)
-        check_integer("seed", self.seed, 0)
-        self._rows()
+        super().__post_init__()
         self._stamps  # noqa: B018  what is missing is said at the door
-
-    @cached_property
-    def _composition(self) -> NDArray[np.bool_]:
-        return draw_composition(self.classes, self.concepts, PARTS, design_generator(self.seed))
-
-    def _rows(self) -> NDArray[np.bool_]:
-        return self._composition
 
     @property
     def concept_names(self) -> list[str]:
         """The file of each cut-out, without its folders."""
         return [stamp.rpartition("/")[2] for stamp in STAMPS[: self.concepts]]
-
-    @property
-    def class_names(self) -> list[str]:
-        """The names of each class's concepts, joined by " + "."""
-        names = self.concept_names
-        return [" + ".join(names[k] for k in np.flatnonzero(row)) for row in self._rows()]
 
     @property
     def sha256(self) -> str:
@@ -126,25 +90,22 @@ class Stamps(Generated):
         side = ceil(self.size / 3)  # of the largest object
         return [_read(Path(self.folder), stamp, side) for stamp in STAMPS[: self.concepts]]
 
-    def _draw(
-        self, streams: Streams, own: NDArray[np.bool_], extra: NDArray[np.bool_]
-    ) -> tuple[Floats, NDArray[np.int16]]:
-        images = add_clutter(background(streams, self.size), streams, self.clutter)
-        slots = PARTS[-1] + self.distractors
-        order = painting_order(own, extra, streams.uniform(self.concepts), slots)
-        poses = draw_poses(streams, self.size, slots, self.jitter)
-        tint = 1 + self.jitter * (0.6 * streams.uniform(slots, 3) - 0.3)
-        owner = np.full((len(images), self.size, self.size), -1, dtype=np.int16)
-        for t in range(slots):
-            x, y = local_frame(poses, t, self.size)
-            for k in np.unique(order[:, t][order[:, t] >= 0]):
-                which = np.flatnonzero(order[:, t] == k)
-                pixels = sampled(self._stamps[k], x[which], y[which])
-                colour, alpha = pixels[:, :3] * tint[which, t][:, :, None, None], pixels[:, 3:]
-                images[which] = colour + (1 - alpha) * images[which]
-                owner[which] = np.where(alpha[:, 0] >= 0.5, k, owner[which])
-        images += self.noise * streams.normal(3, self.size, self.size)
-        return np.clip(images, 0, 1, out=images), owner
+    def _paint(
+        self,
+        images: Floats,
+        owner: NDArray[np.int16],
+        concept: NDArray[np.int_],
+        frame: tuple[Floats, Floats],
+        tint: Floats,
+    ) -> None:
+        """See `Scenes`: a cut-out in place of a shape."""
+        x, y = frame
+        for k in np.unique(concept[concept >= 0]):
+            which = np.flatnonzero(concept == k)
+            pixels = sampled(self._stamps[k], x[which], y[which])
+            colour, alpha = pixels[:, :3] * tint[which][:, :, None, None], pixels[:, 3:]
+            images[which] = colour + (1 - alpha) * images[which]
+            owner[which] = np.where(alpha[:, 0] >= 0.5, k, owner[which])
 
 
 def sampled(stamp: Floats, x: Floats, y: Floats) -> Floats:

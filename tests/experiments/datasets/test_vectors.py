@@ -97,7 +97,7 @@ def test_scenes_are_seen_by_the_network_once(tmp_path, monkeypatch):
     monkeypatch.setattr(encoders, "picture_vectors", means)
     first, again = (pictured.read_pictured(stamps, tmp_path) for _ in range(2))
     assert looked == [24, 24, 48] and again.identity == first.identity
-    images, labels = Stamps(str(stamps)).tensors("test", 48)
+    images, labels = Stamps(folder=str(stamps)).tensors("test", 48)
     assert torch.equal(again.splits["test"].labels, labels)
     assert torch.allclose(again.splits["test"].samples, images.mean((2, 3)))
 

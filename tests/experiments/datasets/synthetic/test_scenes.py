@@ -10,7 +10,6 @@ from experiments.datasets.synthetic.scenes import (
     DARK,
     Poses,
     Scenes,
-    _paint,
     draw_poses,
     local_frame,
 )
@@ -59,7 +58,7 @@ def test_later_objects_hide_earlier_ones_pixel_by_pixel():
     owner = np.full((1, size, size), -1, dtype=np.int16)
     for t, concept in enumerate(concepts):
         frame = local_frame(poses, t, size)
-        _paint(images, owner, np.array([concept]), frame, np.ones((1, 3), np.float32))
+        Scenes()._paint(images, owner, np.array([concept]), frame, np.ones((1, 3), np.float32))
     assert np.array_equal(owner, literal_scene(concepts, poses, size))
     assert set(np.unique(owner)) == {-1, *concepts}
     assert np.array_equal((images > 0).any(1), owner >= 0)

@@ -19,7 +19,7 @@ def folder(tmp_path_factory):
 
 def test_a_pixel_well_inside_a_mask_has_its_cut_outs_colour(folder):
     """Every pixel whose neighbours carry the same label; n = 48 images."""
-    scenes = Stamps(folder, size=96, noise=0.0, jitter=0.0)
+    scenes = Stamps(folder=folder, size=96, noise=0.0, jitter=0.0)
     images, _ = scenes.tensors("test", 48)
     masks = scenes.masks("test", 48).float()
     inside = torch.nn.functional.avg_pool2d(masks, 5, 1, 2) == 1
@@ -30,7 +30,7 @@ def test_a_pixel_well_inside_a_mask_has_its_cut_outs_colour(folder):
 
 
 def test_masks_have_the_area_of_the_discs(folder):
-    scenes = Stamps(folder, size=96, noise=0.0, jitter=0.0, distractors=0)
+    scenes = Stamps(folder=folder, size=96, noise=0.0, jitter=0.0, distractors=0)
     areas = scenes.masks("test", 24).sum((2, 3))
     side = 2 * FILL * 0.6 * 96 / 3
     assert abs(areas[areas > 0].double().quantile(0.9) / (SHARE * side**2) - 1) < 0.04
@@ -38,7 +38,7 @@ def test_masks_have_the_area_of_the_discs(folder):
 
 
 def test_an_image_is_the_same_in_every_batch(folder):
-    scenes = Stamps(folder)
+    scenes = Stamps(folder=folder)
     assert torch.equal(scenes.tensors("train", [5])[0][0], scenes.tensors("train", 8)[0][5])
 
 
@@ -57,10 +57,10 @@ def test_what_is_missing_or_no_cut_out_is_named(tmp_path):
     write_cutouts(tmp_path)
     Image.new("RGB", (9, 9)).save(tmp_path / f"{STAMPS[0]}.png")
     with pytest.raises(DataError, match=r"frog-1.png must have an alpha channel, got RGB without"):
-        Stamps(str(tmp_path))
+        Stamps(folder=str(tmp_path))
     Image.new("RGBA", (9, 9)).save(tmp_path / f"{STAMPS[0]}.png")
     with pytest.raises(DataError, match=r"frog-1.png must show something"):
-        Stamps(str(tmp_path))
+        Stamps(folder=str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_what_is_missing_or_no_cut_out_is_named(tmp_path):
 )
 def test_refusals(folder, options, said):
     with pytest.raises(ValueError, match=re.escape(said)):
-        Stamps(folder, **options)
+        Stamps(folder=folder, **options)
 
 
 @pytest.mark.skipif(not DEBIAN.is_dir(), reason="Debian's tuxpaint-stamps-default is not installed")
